@@ -1,0 +1,74 @@
+/* include/optimum/session.h: run an .onnx file with ONNX Runtime.
+ *
+ * ONNX Runtime's shared library (1.17 or newer) is opened at run time, on the first session. It is looked for in
+ * OPTIMUM_ORT_LIBRARY, next to the program's build (lib/ beside the executable or the build tree), in the system's library
+ * path, and in an onnxruntime Python package. A session is immutable and may be run by several threads at once. */
+#ifndef OPTIMUM_SESSION_H
+#define OPTIMUM_SESSION_H
+
+#include <optimum/ctx.h>
+#include <optimum/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum om_ort_opt_level { OM_ORT_OPT_ALL, OM_ORT_OPT_EXTENDED, OM_ORT_OPT_BASIC, OM_ORT_OPT_NONE };
+
+struct om_session_opts {
+    uint32_t struct_size;   /* set by OM_SESSION_OPTS_INIT; lets the struct grow */
+    int intra_op_threads;   /* 0: ONNX Runtime's default */
+    int inter_op_threads;
+    enum om_ort_opt_level opt_level;
+    bool disable_prepacking; /* less memory, a little slower for many rows */
+    const char *provider;   /* NULL: CPUExecutionProvider; CUDAExecutionProvider */
+    const char *profile_prefix; /* NULL: no profile */
+    const char *const *config_keys, *const *config_values; /* extra session config entries */
+    size_t n_config;
+};
+#define OM_SESSION_OPTS_INIT { .struct_size = sizeof(struct om_session_opts) }
+
+struct om_session;
+
+/* An input or output of the model. dims: -1 for a dynamic axis; dim_names: its name or "". */
+struct om_session_port {
+    const char *name;
+    enum om_dtype dtype;
+    uint32_t rank;
+    const int64_t *dims;
+    const char *const *dim_names;
+};
+
+OM_API int om_session_open(struct om_ctx *ctx, const char *path, const struct om_session_opts *opts,
+                           struct om_session **out, struct om_error *err);
+/* The same for a model in memory; external data is found relative to dir (may be NULL). */
+OM_API int om_session_open_bytes(struct om_ctx *ctx, const void *model, size_t len, const struct om_session_opts *opts,
+                                 struct om_session **out, struct om_error *err);
+OM_API void om_session_free(struct om_session *s); /* accepts NULL */
+
+OM_API size_t om_session_input_count(const struct om_session *s);
+OM_API size_t om_session_output_count(const struct om_session *s);
+OM_API const struct om_session_port *om_session_input(const struct om_session *s, size_t i);
+OM_API const struct om_session_port *om_session_output(const struct om_session *s, size_t i);
+
+/* The outputs of one run; tensors are views into memory that the result owns. */
+struct om_results;
+OM_API size_t om_results_count(const struct om_results *r);
+OM_API const struct om_tensor *om_results_at(const struct om_results *r, size_t i);
+OM_API const struct om_tensor *om_results_find(const struct om_results *r, const char *name); /* NULL when absent */
+OM_API void om_results_free(struct om_results *r); /* accepts NULL */
+
+/* Run on inputs by name (any order; their memory is read during the call only). A missing, surplus or ill-typed input is an
+ * error that names it. All outputs are computed. */
+OM_API int om_session_run(struct om_session *s, const struct om_tensor *inputs, size_t n_inputs,
+                          struct om_results **out, struct om_error *err);
+
+/* The version of the ONNX Runtime that was found ("1.32.0") and where; an error when there is none. The strings
+ * live as long as the process. */
+OM_API int om_ort_version(const char **version, const char **path, struct om_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,52 @@
+/* src/ckpt/ckpt.h: a checkpoint directory as named tensors, whatever its format on disk.
+ *
+ * A checkpoint maps its files and holds views into them; no weight byte is copied. It is immutable after
+ * om_ckpt_open() and may be read by several threads. */
+#ifndef OM_CKPT_H
+#define OM_CKPT_H
+
+#include "base/arena.h"
+#include "base/file.h"
+#include "base/map.h"
+
+/* One tensor: dense, row-major, little-endian bytes [offset, offset + bytes) of a mapped file. */
+struct om_ckpt_tensor {
+    om_sv name;
+    enum om_dtype dtype;
+    uint32_t rank;
+    const int64_t *dims;
+    const struct om_file *file;
+    uint64_t offset, bytes;
+};
+
+struct om_ckpt {
+    struct om_file *files;   /* in index order: model.safetensors, or the shards */
+    size_t file_count;
+    struct om_ckpt_tensor *tensors; /* in file order, shard after shard */
+    size_t len;
+    struct om_map by_name;   /* tensor name -> index into tensors */
+    const char *format;      /* "safetensors", for messages */
+};
+
+/* Open the weights in directory dir: model.safetensors, else model.safetensors.index.json with its shards,
+ * else a single other *.safetensors file. The arena owns the descriptions. */
+int om_ckpt_open(struct om_arena *a, const char *dir, struct om_ckpt **out, struct om_error *err);
+/* One safetensors file. */
+int om_ckpt_open_file(struct om_arena *a, const char *path, struct om_ckpt **out, struct om_error *err);
+void om_ckpt_close(struct om_ckpt *ck); /* unmap; accepts NULL */
+
+const struct om_ckpt_tensor *om_ckpt_find(const struct om_ckpt *ck, om_sv name); /* NULL when absent */
+const void *om_ckpt_data(const struct om_ckpt_tensor *t);                        /* in the mapping */
+bool om_ckpt_has_prefix(const struct om_ckpt *ck, om_sv prefix); /* some tensor starts with prefix */
+
+/* Parse the bytes of one safetensors file (format: 8-byte length, JSON header, data). Every bound is checked:
+ * header within the file, known dtypes, no overflow, shape x dtype equal to the byte range, ranges inside the data
+ * and not overlapping. file is recorded in each tensor and not read. Exposed for the fuzzer. */
+int om_safetensors_parse(struct om_arena *a, const struct om_file *file, struct om_ckpt_tensor **tensors,
+                         size_t *len, struct om_error *err);
+
+/* Write named tensors as one safetensors file, published atomically (F32, I64, BOOL, ... any om_dtype).
+ * Order is kept; data starts at a multiple of 8. */
+int om_safetensors_write(const char *path, const struct om_tensor *tensors, size_t n, struct om_error *err);
+
+#endif

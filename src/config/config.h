@@ -1,0 +1,100 @@
+/* src/config/config.h: config.json read through a table of fields.
+ *
+ * A saved config.json omits whatever equals the default of its Transformers class, so the table of an
+ * architecture carries those defaults. The same table gives the error messages. */
+#ifndef OM_CONFIG_H
+#define OM_CONFIG_H
+
+#include "base/arena.h"
+#include "base/json.h"
+
+/* The activation functions of transformers/activations.py (ACT2FN): OM_ACT(enum suffix, config name).
+ * Several names may share a computation; the first of a suffix is its name in messages. */
+#define OM_ACTS(OM_ACT)                      \
+    OM_ACT(GELU, "gelu")                     \
+    OM_ACT(GELU_10, "gelu_10")               \
+    OM_ACT(GELU_FAST, "gelu_fast")           \
+    OM_ACT(GELU_NEW, "gelu_new")             \
+    OM_ACT(GELU_TANH, "gelu_pytorch_tanh")   \
+    OM_ACT(GELU_ACCURATE, "gelu_accurate")   \
+    OM_ACT(QUICK_GELU, "quick_gelu")         \
+    OM_ACT(LAPLACE, "laplace")               \
+    OM_ACT(LEAKY_RELU, "leaky_relu")         \
+    OM_ACT(LINEAR, "linear")                 \
+    OM_ACT(MISH, "mish")                     \
+    OM_ACT(RELU, "relu")                     \
+    OM_ACT(RELU2, "relu2")                   \
+    OM_ACT(RELU6, "relu6")                   \
+    OM_ACT(SIGMOID, "sigmoid")               \
+    OM_ACT(SILU, "silu")                     \
+    OM_ACT(TANH, "tanh")
+
+enum om_act {
+#define OM_ACT_ENUM(suffix, name) OM_ACT_##suffix,
+    OM_ACTS(OM_ACT_ENUM)
+#undef OM_ACT_ENUM
+    OM_ACT_COUNT
+};
+
+const char *om_act_name(enum om_act act);
+/* Accepts the names above and the aliases swish, gelu_python, gelu_python_tanh where 4.57 has them. */
+bool om_act_parse(om_sv name, enum om_act *act);
+
+enum om_field_kind { OM_FIELD_KIND_END, OM_FIELD_KIND_INT, OM_FIELD_KIND_F64, OM_FIELD_KIND_BOOL, OM_FIELD_KIND_ACT,
+                     OM_FIELD_KIND_STR, OM_FIELD_KIND_REFUSE };
+
+struct om_field {
+    enum om_field_kind kind;
+    const char *key;       /* in config.json; "a.b" descends into an object */
+    const char *alias;     /* second spelling or NULL */
+    size_t offset;         /* in the architecture's struct */
+    bool required;
+    bool nullable;         /* null is accepted and means the default */
+    int64_t i;             /* default of INT, BOOL (0/1) and ACT */
+    double f;              /* default of F64 */
+    const char *s;         /* default of STR; what REFUSE accepts, as JSON text */
+    int64_t min, max;      /* INT only; checked when min < max */
+};
+
+/* An integer from 1 up without a default / with one / one that may be null or absent, then def. */
+#define OM_FIELD_DIM(type, member, k)                                                           \
+    { .kind = OM_FIELD_KIND_INT, .key = (k), .offset = offsetof(type, member), .required = true, .min = 1, .max = INT32_MAX }
+#define OM_FIELD_INT(type, member, k, def)                                                      \
+    { .kind = OM_FIELD_KIND_INT, .key = (k), .offset = offsetof(type, member), .i = (def), .nullable = true }
+#define OM_FIELD_SIZE(type, member, k, def)                                                     \
+    { .kind = OM_FIELD_KIND_INT, .key = (k), .offset = offsetof(type, member), .i = (def), .min = 1, .max = INT32_MAX, .nullable = true }
+#define OM_FIELD_F64(type, member, k, def)                                                      \
+    { .kind = OM_FIELD_KIND_F64, .key = (k), .offset = offsetof(type, member), .f = (def), .nullable = true }
+#define OM_FIELD_BOOL(type, member, k, def)                                                     \
+    { .kind = OM_FIELD_KIND_BOOL, .key = (k), .offset = offsetof(type, member), .i = (def), .nullable = true }
+#define OM_FIELD_ACT(type, member, k, def)                                                      \
+    { .kind = OM_FIELD_KIND_ACT, .key = (k), .offset = offsetof(type, member), .i = (def), .nullable = true }
+#define OM_FIELD_STR(type, member, k, def)                                                      \
+    { .kind = OM_FIELD_KIND_STR, .key = (k), .offset = offsetof(type, member), .s = (def), .nullable = true }
+/* A switch that changes the computation and that we do not implement: anything but accepted (JSON text such as
+ * "false" or "null"; absent is fine too) is an error that names the key. */
+#define OM_FIELD_REFUSE(k, accepted) { .kind = OM_FIELD_KIND_REFUSE, .key = (k), .s = (accepted) }
+#define OM_FIELD_END { .kind = OM_FIELD_KIND_END }
+
+/* The members are: INT int64_t, F64 double, BOOL bool, ACT enum om_act, STR const char * (arena).
+ * doc is the parsed config.json; fields ends with OM_FIELD_END. Unknown keys are ignored. Errors: key, what was
+ * expected, what was found. */
+int om_config_read(struct om_arena *a, const struct om_json *doc, const struct om_field *fields, void *out,
+                   struct om_error *err);
+
+/* What every model has, whatever its architecture. */
+struct om_config {
+    struct om_json *doc;
+    om_sv text;                   /* the bytes of config.json */
+    const char *path;
+    const char *model_type;       /* required */
+    const char *const *architectures; /* NULL-terminated, may be empty */
+    int64_t num_labels;           /* len(id2label) or num_labels, else 2 as in PretrainedConfig */
+    int64_t pad_token_id;         /* -1: none */
+    bool is_encoder_decoder;
+    const char *problem_type;     /* NULL: none */
+};
+int om_config_open(struct om_arena *a, const char *dir, struct om_config *out, struct om_error *err);
+void om_config_close(struct om_config *c);
+
+#endif

@@ -1,0 +1,60 @@
+/* src/onnx/onnx.h: .onnx files: writing a lowered graph, reading one back.
+ *
+ * The wire format is written by base/wire, weights are streamed from the checkpoint's mapping (kernel-side copies where
+ * no transform applies). Fields follow onnx.proto of the ONNX specification (field numbers in onnx/schema.h). */
+#ifndef OM_ONNX_H
+#define OM_ONNX_H
+
+#include "base/file.h"
+#include "ir/graph.h"
+
+enum om_weights_mode {
+    OM_WEIGHTS_AUTO,        /* embedded below 2 GiB, else external */
+    OM_WEIGHTS_EMBEDDED,    /* raw_data inside model.onnx */
+    OM_WEIGHTS_EXTERNAL,    /* <name>.onnx_data beside it */
+    OM_WEIGHTS_SAFETENSORS  /* external data that points into the checkpoint's own files beside model.onnx */
+};
+
+/* One weight file shared by all graphs of an export. Tensors are added once and found again by
+ * (source, transform); order of first use decides the layout, without alignment gaps. */
+struct om_onnx_data;
+
+struct om_onnx_opts {
+    int opset;
+    int ir_version;              /* 0: what the opset came with, at least 8 */
+    const char *producer_version;
+    const char *graph_name;      /* "main_graph" */
+    enum om_weights_mode mode;   /* not AUTO */
+    struct om_ctx *ctx;
+};
+
+/* Stages the file OUT/<name> (hidden until om_onnx_commit()). data: the shared weight file, needed unless mode is
+ * EMBEDDED; tensors under OM_ONNX_INLINE_MAX bytes stay in the graph file (in SAFETENSORS mode, only those of
+ * the checkpoint with a transform or computed ones do). */
+#define OM_ONNX_INLINE_MAX 100
+int om_onnx_write(const struct om_graph *g, const struct om_onnx_opts *opts, struct om_out *out,
+                  struct om_onnx_data *data, struct om_error *err);
+
+int om_onnx_data_new(struct om_arena *a, struct om_out *out, const char *location, struct om_onnx_data **d,
+                     struct om_error *err);
+/* SAFETENSORS mode: a weight of this source file without transform gets location (a file name beside the model). */
+int om_onnx_data_alias(struct om_onnx_data *d, const struct om_file *source, const char *location, struct om_error *err);
+void om_onnx_data_free(struct om_onnx_data *d);
+bool om_onnx_data_empty(const struct om_onnx_data *d); /* nothing was written to out */
+
+/* Size of the file that EMBEDDED would write, to decide AUTO. */
+uint64_t om_onnx_embedded_size(const struct om_graph *g);
+
+/* Read path into a graph. External data must lie in the model's directory (no "..", no absolute path, no link that
+ * leaves it). Weights are views into the mapped files, which the om_onnx_file owns. Operators outside ir/ops.def and
+ * domains other than "" are refused by name. */
+struct om_onnx_file;
+int om_onnx_open(struct om_arena *a, const char *path, struct om_onnx_file **file, struct om_graph **g, struct om_error *err);
+void om_onnx_close(struct om_onnx_file *f);
+struct om_onnx_meta { int64_t ir_version, opset; om_sv producer_name, producer_version, graph_name; };
+const struct om_onnx_meta *om_onnx_file_meta(const struct om_onnx_file *f);
+/* Parse bytes; external data is resolved under dir, refused when dir is NULL. Exposed for the fuzzer. */
+int om_onnx_parse(struct om_arena *a, const struct om_file *model, const char *dir, struct om_onnx_file **file,
+                  struct om_graph **g, struct om_error *err);
+
+#endif
