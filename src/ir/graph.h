@@ -96,6 +96,7 @@ struct om_port {
     om_val val;
     const om_dim *dims;   /* of outputs: the axes to declare, NULL: the inferred ones */
     const char *const *axes; /* of outputs: names that replace single axes in the file, entries may be NULL; or NULL */
+    int64_t limit;        /* of integer inputs: values lie in [0, limit); 0: nothing is known */
 };
 
 struct om_block {

@@ -1,0 +1,29 @@
+/* src/lower/lower.h: from the high-level graph to operators of one ONNX opset.
+ *
+ * Each rule is a row (operator, first opset, predicate, function); the first row that fits wins, so a new opset is new
+ * rows. Operators without a row are copied. Lowering also decides the layout: Linear layers work on activations that are
+ * flattened to [rows, features], and the Reshape moves through every row-wise operator (norms, activations,
+ * residual sums), so that it remains only where attention needs heads. */
+#ifndef OM_LOWER_H
+#define OM_LOWER_H
+
+#include "ir/graph.h"
+
+#define OM_OPSET_MIN 14
+#define OM_OPSET_MAX 23
+#define OM_OPSET_DEFAULT 18
+
+enum om_linear_form {
+    OM_LINEAR_GEMM,  /* Gemm on flattened activations; weights keep the checkpoint's layout */
+    OM_LINEAR_MATMUL /* MatMul and Add on N-D activations, for tools that look for the pattern; weights are transposed while written */
+};
+
+struct om_lower_opts {
+    int opset; /* 0: OM_OPSET_DEFAULT */
+    enum om_linear_form linear;
+};
+
+/* A new finished graph in g's arena (dims are shared). Ports, their names and axes are kept. */
+int om_lower(const struct om_graph *g, const struct om_lower_opts *opts, struct om_graph **out, struct om_error *err);
+
+#endif

@@ -1,0 +1,72 @@
+/* src/nn/builder.h: what stands behind an om_scope while one graph is built: the graph, the checkpoint whose tensors
+ * it asks for, and the ports of the file.
+ *
+ * The builder is sticky like the graph. A weight that the checkpoint lacks does not stop the build: its name is
+ * noted, the value is invalid, everything computed from it is invalid too, and om_builder_finish() names all of them
+ * in one error. Used by src/task and src/arch/build.c; architectures see nn.h only. */
+#ifndef OM_BUILDER_H
+#define OM_BUILDER_H
+
+#include "ckpt/ckpt.h"
+#include "config/config.h"
+#include "ir/graph.h"
+#include "nn/nn.h"
+
+/* The key/value cache of a decoder: of one layer [batch, heads, length, head_dim]. */
+struct om_kv {
+    int64_t layers, heads, head_dim;
+};
+
+/* Axis symbols that get a fixed value (--no-dynamic-axes). */
+struct om_axis_fix {
+    const char *symbol;
+    int64_t value;
+};
+
+struct om_builder_input {
+    om_sv name;
+    om_val port; /* the graph's input */
+    om_val val;  /* what om_input() gives: the port, or its flattened form (multiple choice) */
+};
+
+struct om_builder {
+    struct om_graph *g;
+    struct om_ctx *ctx;
+    const struct om_ckpt *ckpt;
+    const struct om_config *config;
+    enum om_dtype compute;          /* of activations: OM_F32 */
+    const struct om_axis_fix *fixes;
+    size_t n_fixes;
+
+    struct om_builder_input *inputs;
+    size_t n_inputs, cap_inputs;
+
+    /* Cache: set by the task layer before the body is built. */
+    struct om_kv kv;
+    bool past, present;             /* past_key_values are inputs; present key/values are outputs */
+    bool cross;                     /* names carry ".decoder"/".encoder" and cross-attention is cached as well */
+
+    bool *used;                     /* by index into ckpt->tensors */
+    struct om_buf missing;          /* names, one a line */
+    size_t n_missing;
+};
+
+/* ckpt must outlive the graph (weights are views). */
+int om_builder_init(struct om_builder *b, struct om_graph *g, struct om_ctx *ctx, const struct om_ckpt *ckpt,
+                    const struct om_config *config, struct om_error *err);
+void om_builder_release(struct om_builder *b);
+
+/* The root scope: no prefix. */
+om_scope om_builder_root(struct om_builder *b);
+
+/* An axis by text ("past_sequence_length + sequence_length", "batch_size", "32"), fixed values applied. */
+om_dim om_builder_axis(struct om_builder *b, const char *text);
+
+/* Declare an input; axes is a NULL-terminated list of axis texts. */
+om_val om_builder_input(struct om_builder *b, const char *name, enum om_dtype dtype, const char *const *axes);
+
+/* The failure of the graph; else OM_E_MISSING that names every missing tensor; else 0 after a debug line for each
+ * tensor of the checkpoint that was not used. */
+int om_builder_finish(struct om_builder *b, struct om_error *err);
+
+#endif

@@ -1,0 +1,167 @@
+/* src/nn/nn.h: the building blocks that architectures are written with.
+ *
+ * A scope is a position in the module tree: it says where weights are looked for (checkpoint names, "encoder.layer.0.")
+ * and how nodes are called ("/encoder/layer.0/..."). Blocks take values and give values; they never mention opsets, files
+ * or dtypes. Nothing needs an error check: after the first failure every block gives the invalid value {0}, and the
+ * failure is reported once at the end with the scope where it happened.
+ *
+ * Shapes are written [batch, sequence, hidden]; B, S, T, H stand for batch, query length, key length, hidden size;
+ * h, k, d for heads, key/value heads, head size. */
+#ifndef OM_NN_H
+#define OM_NN_H
+
+#include "config/config.h"
+#include "ir/graph.h"
+
+struct om_builder;
+
+typedef struct {
+    struct om_builder *b;
+    const char *weights; /* "" or a prefix that ends with a dot; arena */
+    const char *path;    /* "" or "bert/encoder/layer.0"; arena */
+} om_scope;
+
+/* ---- scopes and weights (nn/scope.c) ---- */
+
+/* A child. "attention.self" descends two modules; an index stays with its list ("layer.0"). */
+om_scope om_sub(om_scope s, const char *fmt, ...) OM_PRINTF(2, 3);
+/* A child for node names only; weights are looked for in s itself. */
+om_scope om_named(om_scope s, const char *name);
+/* The child when the checkpoint has tensors below it, else s: base-model prefixes, which a checkpoint saved from
+ * the bare model lacks and one saved with a head has. */
+om_scope om_sub_optional(om_scope s, const char *name);
+/* Another checkpoint's root (the Dense module of a sentence-transformers model). */
+om_scope om_with_ckpt(om_scope s, const struct om_ckpt *ckpt);
+
+bool om_has_weight(om_scope s, const char *name);
+/* A tensor by its name below s; the names gamma and beta of old checkpoints answer to weight and bias. Missing: noted, invalid. */
+om_val om_weight(om_scope s, const char *name);
+om_val om_weight_optional(om_scope s, const char *name); /* {0} when absent */
+bool om_valid(om_val v);
+
+/* ---- constants, inputs, outputs ---- */
+
+om_val om_f32(om_scope s, double v);                 /* scalar of the compute dtype */
+om_val om_i64(om_scope s, int64_t v);                /* scalar */
+om_val om_i64s(om_scope s, const int64_t *v, size_t n);
+om_val om_f32s(om_scope s, const float *v, size_t n);
+
+bool om_has_input(om_scope s, const char *name);
+om_val om_input(om_scope s, const char *name);       /* an error when the file has no such input */
+void om_output(om_scope s, const char *name, om_val v);
+
+/* ---- shapes ---- */
+
+om_dim om_axis(om_scope s, om_val v, int axis);      /* negative axes count from the end */
+om_dim om_int(om_scope s, int64_t v);                /* a constant dim */
+/* The graph's own 1-D int64 tensor of dims (operator Dims). */
+om_val om_dims_value(om_scope s, const om_dim *dims, size_t n);
+om_val om_reshape(om_scope s, om_val x, const om_dim *dims, size_t n);
+om_val om_expand(om_scope s, om_val x, const om_dim *dims, size_t n);
+om_val om_transpose(om_scope s, om_val x, const int64_t *perm, size_t n);
+om_val om_unsqueeze(om_scope s, om_val x, int64_t axis);
+om_val om_squeeze(om_scope s, om_val x, int64_t axis);
+om_val om_concat(om_scope s, om_val a, om_val b, int64_t axis);
+om_val om_slice(om_scope s, om_val x, int64_t axis, int64_t begin, int64_t end); /* end INT64_MAX: to the end */
+om_val om_select(om_scope s, om_val x, int64_t axis, int64_t index);             /* the axis disappears */
+/* Equal parts along the last axis; out receives n handles. */
+void om_split(om_scope s, om_val x, int64_t axis, const int64_t *sizes, size_t n, om_val *out);
+om_val om_arange(om_scope s, om_dim begin, om_dim end);  /* int64 [end - begin] */
+
+/* ---- elementwise ---- */
+
+om_val om_add(om_scope s, om_val a, om_val b);
+om_val om_sub_(om_scope s, om_val a, om_val b);
+om_val om_mul(om_scope s, om_val a, om_val b);
+om_val om_div(om_scope s, om_val a, om_val b);
+om_val om_scale(om_scope s, om_val x, double factor);   /* x itself when factor is 1 */
+om_val om_unary(om_scope s, enum om_op op, om_val x);
+om_val om_binary(om_scope s, enum om_op op, om_val a, om_val b);
+om_val om_where(om_scope s, om_val cond, om_val a, om_val b);
+om_val om_cast(om_scope s, om_val x, enum om_dtype dtype); /* x itself when it has the dtype */
+om_val om_to_compute(om_scope s, om_val x);                /* cast to the dtype of activations */
+om_val om_activate(om_scope s, enum om_act act, om_val x);
+
+/* ---- layers ---- */
+
+/* torch.nn.Linear: weight [out, in], optional bias. */
+om_val om_linear(om_scope s, om_val x);
+om_val om_linear_nobias(om_scope s, om_val x);           /* a bias in the checkpoint is not looked at */
+/* weight [in, out], bias: GPT-2's Conv1D. */
+om_val om_conv1d(om_scope s, om_val x);
+/* A linear layer whose weight [out, in] is a given value (tied embeddings); bias may be {0}. */
+om_val om_linear_with(om_scope s, om_val x, om_val weight, om_val bias);
+om_val om_embed(om_scope s, om_val ids);                 /* rows of "weight"; notes the table's size for the ids' port */
+om_val om_embed_with(om_scope s, om_val table, om_val ids);
+om_val om_layer_norm(om_scope s, om_val x, double eps);  /* last axis; "weight", optional "bias" */
+om_val om_rms_norm(om_scope s, om_val x, double eps);    /* last axis; "weight" */
+om_val om_softmax(om_scope s, om_val x, int64_t axis);
+om_val om_mean(om_scope s, om_val x, int64_t axis, bool keepdims);
+
+/* ---- attention ---- */
+
+om_val om_split_heads(om_scope s, om_val x, int64_t heads, int64_t head_dim); /* [B,S,h*d] -> [B,h,S,d] */
+om_val om_merge_heads(om_scope s, om_val x);                                  /* [B,h,S,d] -> [B,S,h*d] */
+
+struct om_attend {
+    om_val q, k, v;   /* [B,h,S,d] [B,k,T,d] [B,k,T,dv], h a multiple of k */
+    om_val mask;      /* {0}, or added to the scores (float) or selecting them (bool), broadcastable to [B,h,S,T] */
+    double scale;     /* 0: 1/sqrt(d) */
+    double softcap;   /* 0: none */
+};
+om_val om_attend(om_scope s, const struct om_attend *a); /* -> [B,h,S,dv] */
+
+/* Masks (nn/mask.c). attention_mask: int64 [B,T], 1 keeps, 0 hides. */
+om_val om_mask_padding(om_scope s, om_val attention_mask);          /* additive [B,1,1,T] */
+struct om_causal {
+    om_val attention_mask; /* {0}: no padding */
+    om_dim query, key;     /* lengths S and T; the last query sees the last key */
+    int64_t window;        /* 0, or how many keys a query sees (itself included) */
+};
+om_val om_mask_causal(om_scope s, const struct om_causal *c);       /* additive [B or 1,1,S,T] */
+
+/* The cache (nn/cache.c): with past inputs, prepend layer i's past to *k and *v (axis 2); record present outputs where
+ * the file has them. Does nothing in a file without a cache. */
+void om_cache_extend(om_scope s, int64_t layer, om_val *k, om_val *v);
+bool om_cache_past(om_scope s);                       /* past key/values are inputs */
+om_dim om_cache_past_length(om_scope s);              /* 0 without past */
+/* Cross-attention of an encoder-decoder: with past inputs gives the cached pair and true; else false, and the
+ * caller computes the pair and hands it to om_cache_cross_set(). */
+bool om_cache_cross_get(om_scope s, int64_t layer, om_val *k, om_val *v);
+void om_cache_cross_set(om_scope s, int64_t layer, om_val k, om_val v);
+
+/* Positions 0..: the input position_ids where the file has it, else past .. past + S as [1, S]. */
+om_val om_positions(om_scope s, om_val ids);
+
+/* Rotary embeddings (nn/rope.c), every rope_scaling type of Transformers 4.57 (modeling_rope_utils.py). */
+struct om_rope_config {
+    const char *type;              /* "default", "linear", "dynamic", "yarn", "longrope", "llama3" */
+    double theta;
+    double partial;                /* partial_rotary_factor */
+    int64_t dim;                   /* rotary dims of a head */
+    int64_t max_position;
+    double factor;
+    /* type-specific; see rope.c */
+    double attention_factor, beta_fast, beta_slow, low_freq_factor, high_freq_factor, mscale, mscale_all_dim;
+    bool has_attention_factor, truncate;
+    int64_t original_max_position;
+    const double *short_factor, *long_factor;
+    size_t n_factors;
+};
+struct om_rope_defaults {
+    double theta, partial;
+    int64_t head_dim, max_position;
+};
+/* Read rope_theta, rope_scaling, partial_rotary_factor ... of config.json. An unknown type or a bad parameter is an error
+ * that names the key. */
+int om_rope_read(struct om_arena *a, const struct om_json *doc, const struct om_rope_defaults *defaults,
+                 struct om_rope_config *out, struct om_error *err);
+struct om_rope {
+    om_val cos, sin; /* [B,S,dim/2], attention factor applied */
+    int64_t dim;
+    bool interleaved;
+};
+struct om_rope om_rope_tables(om_scope s, const struct om_rope_config *c, om_val position_ids);
+om_val om_rope_apply(om_scope s, const struct om_rope *r, om_val x); /* x [B,h,S,d] */
+
+#endif
