@@ -7,16 +7,13 @@
 #ifndef OM_LOWER_H
 #define OM_LOWER_H
 
+#include <optimum/export.h>
+
 #include "ir/graph.h"
 
 #define OM_OPSET_MIN 14
 #define OM_OPSET_MAX 23
 #define OM_OPSET_DEFAULT 18
-
-enum om_linear_form {
-    OM_LINEAR_GEMM,  /* Gemm on flattened activations; weights keep the checkpoint's layout */
-    OM_LINEAR_MATMUL /* MatMul and Add on N-D activations, for tools that look for the pattern; weights are transposed while written */
-};
 
 struct om_lower_opts {
     int opset; /* 0: OM_OPSET_DEFAULT */

@@ -5,15 +5,10 @@
 #ifndef OM_ONNX_H
 #define OM_ONNX_H
 
+#include <optimum/export.h>
+
 #include "base/file.h"
 #include "ir/graph.h"
-
-enum om_weights_mode {
-    OM_WEIGHTS_AUTO,        /* embedded below 2 GiB, else external */
-    OM_WEIGHTS_EMBEDDED,    /* raw_data inside model.onnx */
-    OM_WEIGHTS_EXTERNAL,    /* <name>.onnx_data beside it */
-    OM_WEIGHTS_SAFETENSORS  /* external data that points into the checkpoint's own files beside model.onnx */
-};
 
 /* One weight file shared by all graphs of an export. Tensors are added once and found again by
  * (source, transform); order of first use decides the layout, without alignment gaps. */

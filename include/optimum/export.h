@@ -1,0 +1,98 @@
+/* include/optimum/export.h: turn a checkpoint into ONNX files.
+ *
+ * One om_export_run() is one export: it owns all it allocates and releases it before returning. Calls on different
+ * contexts may run in parallel; one context serves one call at a time. What a person wants to read while it runs
+ * (the validation report, the final line) goes to the context's logger at OM_LOG_INFO, word for word as Optimum prints it;
+ * differences that the validation finds are OM_LOG_ERROR lines, its verdict on them OM_LOG_WARNING. */
+#ifndef OPTIMUM_EXPORT_H
+#define OPTIMUM_EXPORT_H
+
+#include <optimum/ctx.h>
+#include <optimum/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Where the weights of the written files are. */
+enum om_weights_mode {
+    OM_WEIGHTS_AUTO,       /* embedded while every file stays below 2 GiB, else external */
+    OM_WEIGHTS_EMBEDDED,   /* inside each .onnx file */
+    OM_WEIGHTS_EXTERNAL,   /* model.onnx_data, one for all files of the directory */
+    OM_WEIGHTS_SAFETENSORS /* the checkpoint's own files: nothing is copied when they already lie in out_dir */
+};
+
+/* How weights are stored; computation is float32 in any case. */
+enum om_weights_dtype {
+    OM_WEIGHTS_DTYPE_AUTO, /* float32; in safetensors mode as the checkpoint has them */
+    OM_WEIGHTS_DTYPE_KEEP, /* as the checkpoint has them: 16-bit tensors are followed by a Cast */
+    OM_WEIGHTS_DTYPE_F32,
+    OM_WEIGHTS_DTYPE_F16,
+    OM_WEIGHTS_DTYPE_BF16
+};
+
+/* How linear layers are written. */
+enum om_linear_form {
+    OM_LINEAR_GEMM,  /* Gemm on flattened activations; weights keep the checkpoint's layout */
+    OM_LINEAR_MATMUL /* MatMul and Add on N-D activations, for tools that look for the pattern; weights are transposed */
+};
+
+enum om_validation {
+    OM_VALIDATE_AUTO,  /* unless ONNX Runtime is absent or memory would not suffice (one warning says so) */
+    OM_VALIDATE_NEVER,
+    OM_VALIDATE_ALWAYS /* being unable to is an error */
+};
+
+/* Sizes of the example input; 0: the default. With dynamic axes they serve the validation only. */
+struct om_shapes {
+    int64_t batch_size;      /* 2 */
+    int64_t sequence_length; /* 16 */
+    int64_t num_choices;     /* 4 */
+};
+
+/* Strings are borrowed for the call. */
+struct om_export_opts {
+    uint32_t struct_size;    /* set by OM_EXPORT_OPTS_INIT; lets the struct grow */
+    const char *model;       /* directory with config.json and weights */
+    const char *out_dir;     /* made with its parents; existing files of the same names are replaced */
+    const char *task;        /* name or synonym, may end in "-with-past"; NULL or "auto": inferred from config.json */
+    const char *library;     /* "transformers", "sentence_transformers"; NULL: inferred from the files */
+    int opset;               /* 14 to 23; 0: 18 */
+    enum om_weights_mode weights;
+    enum om_weights_dtype weights_dtype;
+    enum om_linear_form linear;
+    enum om_validation validation;
+    bool strict;             /* a difference found by the validation is OM_E_MISMATCH, not a warning */
+    double atol;             /* negative: 1e-4, larger for 16-bit weights; the relative tolerance equals it */
+    bool monolith;           /* one file even for an encoder-decoder */
+    bool no_post_process;    /* no merged decoder */
+    bool no_dynamic_axes;    /* all axes fixed to shapes */
+    bool no_constant_folding;
+    struct om_shapes shapes;
+    int64_t pad_token_id;    /* negative: from config.json; for text-classification with a decoder */
+    bool durable;            /* fsync before the files get their names */
+    const char *dump_ir;     /* file that receives the graphs as text, NULL: none */
+};
+#define OM_EXPORT_OPTS_INIT { .struct_size = sizeof(struct om_export_opts), .atol = -1.0, .pad_token_id = -1 }
+
+/* Export opts->model into opts->out_dir: the .onnx files, config.json, generation_config.json, and the tokenizer and
+ * processor files of the checkpoint. On failure returns a negative enum om_code and fills *err (when not NULL); no incomplete
+ * file has its final name then. OM_E_MISMATCH (with strict) and a failure of the validation leave the complete files. */
+OM_API int om_export_run(struct om_ctx *ctx, const struct om_export_opts *opts, struct om_error *err);
+
+/* Call fn for every model type this library exports, sorted; tasks is NULL-terminated and lives during the call. */
+typedef void om_export_list_fn(void *user, const char *model_type, const char *const *tasks);
+OM_API int om_export_list(om_export_list_fn *fn, void *user, struct om_error *err);
+
+enum om_executor { OM_EXECUTOR_ONNXRUNTIME, OM_EXECUTOR_REFERENCE };
+
+/* Run the .onnx file model on the tensors of the safetensors file inputs, by name, and write all outputs to the
+ * safetensors file output. The reference executor takes files that this library wrote. */
+OM_API int om_run_file(struct om_ctx *ctx, const char *model, const char *inputs, const char *output,
+                       enum om_executor executor, struct om_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
