@@ -56,6 +56,7 @@ struct om_arch_job {
     const struct om_ckpt *ckpt;
     const struct om_task *task;
     bool past;                       /* a -with-past task */
+    enum om_dtype storage;           /* of float weights in the file; OM_DTYPE_NONE: as in the checkpoint */
     const struct om_axis_fix *fixes; /* fixed axes */
     size_t n_fixes;
     struct om_ctx *ctx;

@@ -35,6 +35,9 @@ struct om_builder {
     const struct om_ckpt *ckpt;
     const struct om_config *config;
     enum om_dtype compute;          /* of activations: OM_F32 */
+    /* Of float weights in the file, OM_DTYPE_NONE: as in the checkpoint. A weight whose storage is not the compute dtype is
+     * followed by a Cast; a lookup gathers first. */
+    enum om_dtype storage;
     const struct om_axis_fix *fixes;
     size_t n_fixes;
 

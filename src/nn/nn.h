@@ -14,6 +14,7 @@
 #include "ir/graph.h"
 
 struct om_builder;
+struct om_ckpt;
 
 typedef struct {
     struct om_builder *b;
