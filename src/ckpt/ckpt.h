@@ -6,10 +6,12 @@
 #define OM_CKPT_H
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/file.h"
 #include "base/map.h"
 
-/* One tensor: dense, row-major, little-endian bytes [offset, offset + bytes) of a mapped file. */
+/* One tensor: dense, row-major, little-endian bytes [offset, offset + bytes) of a mapped file. The name is
+ * followed by a NUL that its length does not count. */
 struct om_ckpt_tensor {
     om_sv name;
     enum om_dtype dtype;
@@ -20,7 +22,7 @@ struct om_ckpt_tensor {
 };
 
 struct om_ckpt {
-    struct om_file *files;   /* in index order: model.safetensors, or the shards */
+    struct om_file *files; /* model.safetensors, or the shards sorted by name */
     size_t file_count;
     struct om_ckpt_tensor *tensors; /* in file order, shard after shard */
     size_t len;
@@ -29,24 +31,36 @@ struct om_ckpt {
 };
 
 /* Open the weights in directory dir: model.safetensors, else model.safetensors.index.json with its shards,
- * else a single other *.safetensors file. The arena owns the descriptions. */
+ * else a single other *.safetensors file (adapters excepted). The arena owns the descriptions.
+ *
+ * Of a sharded checkpoint the index decides: a tensor it does not name, or names in another shard, is left out;
+ * one that its shard does not have is an error. Without weights the error is OM_E_MISSING, or OM_E_UNSUPPORTED when
+ * only formats that are not read are there; it says what was looked for and what was found. */
 int om_ckpt_open(struct om_arena *a, const char *dir, struct om_ckpt **out, struct om_error *err);
 /* One safetensors file. */
 int om_ckpt_open_file(struct om_arena *a, const char *path, struct om_ckpt **out, struct om_error *err);
 void om_ckpt_close(struct om_ckpt *ck); /* unmap; accepts NULL */
 
 const struct om_ckpt_tensor *om_ckpt_find(const struct om_ckpt *ck, om_sv name); /* NULL when absent */
-const void *om_ckpt_data(const struct om_ckpt_tensor *t);                        /* in the mapping */
+/* The bytes in the mapping, at any alignment; NULL for an empty tensor at the end of an empty file. */
+const void *om_ckpt_data(const struct om_ckpt_tensor *t);
 bool om_ckpt_has_prefix(const struct om_ckpt *ck, om_sv prefix); /* some tensor starts with prefix */
 
 /* Parse the bytes of one safetensors file (format: 8-byte length, JSON header, data). Every bound is checked:
- * header within the file, known dtypes, no overflow, shape x dtype equal to the byte range, ranges inside the data
- * and not overlapping. file is recorded in each tensor and not read. Exposed for the fuzzer. */
+ * header within the file and at most 100 MB, known dtypes, no overflow, shape x dtype equal to the byte range, and
+ * ranges that cover the data from its first byte to its last without gaps or overlaps. Duplicate names are refused,
+ * __metadata__ is ignored. Tensors come in the order of their data. file is recorded in each tensor and not read.
+ * Exposed for the fuzzer. */
 int om_safetensors_parse(struct om_arena *a, const struct om_file *file, struct om_ckpt_tensor **tensors,
                          size_t *len, struct om_error *err);
 
-/* Write named tensors as one safetensors file, published atomically (F32, I64, BOOL, ... any om_dtype).
- * Order is kept; data starts at a multiple of 8. */
+/* Append what precedes the data of a safetensors file, a multiple of 8 bytes, for tensors whose data may be NULL.
+ * order (n entries) receives the sequence in which the data must follow, without gaps: larger elements first,
+ * otherwise as given, which keeps every tensor aligned. metadata is the JSON text of __metadata__, or NULL. */
+int om_safetensors_header(struct om_buf *b, const struct om_tensor *tensors, size_t n, const char *metadata,
+                          size_t *order, struct om_error *err);
+
+/* Write named tensors (any om_dtype) as one safetensors file, published atomically. */
 int om_safetensors_write(const char *path, const struct om_tensor *tensors, size_t n, struct om_error *err);
 
 #endif

@@ -9,7 +9,10 @@
 #include "base/json.h"
 
 /* The activation functions of transformers/activations.py (ACT2FN): OM_ACT(enum suffix, config name).
- * Several names may share a computation; the first of a suffix is its name in messages. */
+ * Constants: GELU_10 is gelu clipped to [-10, 10]; LEAKY_RELU has slope 0.01; LAPLACE is
+ * 0.5 (1 + erf((x - 0.707107) / (0.282095 sqrt 2))); QUICK_GELU is x sigmoid(1.702 x). GELU_FAST, GELU_NEW, GELU_TANH and
+ * GELU_ACCURATE all compute the tanh approximation (GELU_FAST with sqrt(2/pi) given as 0.7978845608). The two that
+ * have weights of their own, prelu and xielu, are not here and are refused with their name. */
 #define OM_ACTS(OM_ACT)                      \
     OM_ACT(GELU, "gelu")                     \
     OM_ACT(GELU_10, "gelu_10")               \
@@ -37,7 +40,7 @@ enum om_act {
 };
 
 const char *om_act_name(enum om_act act);
-/* Accepts the names above and the aliases swish, gelu_python, gelu_python_tanh where 4.57 has them. */
+/* Accepts the names above and the aliases gelu_python (gelu), gelu_python_tanh (gelu_pytorch_tanh) and swish (silu). */
 bool om_act_parse(om_sv name, enum om_act *act);
 
 enum om_field_kind { OM_FIELD_KIND_END, OM_FIELD_KIND_INT, OM_FIELD_KIND_F64, OM_FIELD_KIND_BOOL, OM_FIELD_KIND_ACT,
@@ -76,9 +79,9 @@ struct om_field {
 #define OM_FIELD_REFUSE(k, accepted) { .kind = OM_FIELD_KIND_REFUSE, .key = (k), .s = (accepted) }
 #define OM_FIELD_END { .kind = OM_FIELD_KIND_END }
 
-/* The members are: INT int64_t, F64 double, BOOL bool, ACT enum om_act, STR const char * (arena).
- * doc is the parsed config.json; fields ends with OM_FIELD_END. Unknown keys are ignored. Errors: key, what was
- * expected, what was found. */
+/* The members are: INT int64_t, F64 double, BOOL bool, ACT enum om_act, STR const char * (arena; a default is the
+ * table's own string). doc is the parsed config.json or an object within it; fields ends with OM_FIELD_END. Unknown
+ * keys are ignored. Errors: key, what was expected, what was found; the caller adds the path (om_config_fields does). */
 int om_config_read(struct om_arena *a, const struct om_json *doc, const struct om_field *fields, void *out,
                    struct om_error *err);
 
@@ -86,15 +89,19 @@ int om_config_read(struct om_arena *a, const struct om_json *doc, const struct o
 struct om_config {
     struct om_json *doc;
     om_sv text;                   /* the bytes of config.json */
-    const char *path;
+    const char *path;             /* DIR/config.json, for messages */
     const char *model_type;       /* required */
     const char *const *architectures; /* NULL-terminated, may be empty */
     int64_t num_labels;           /* len(id2label) or num_labels, else 2 as in PretrainedConfig */
-    int64_t pad_token_id;         /* -1: none */
+    int64_t pad_token_id;         /* as written (the first of a list); -1: none, the class default holds */
     bool is_encoder_decoder;
-    const char *problem_type;     /* NULL: none */
+    const char *problem_type;     /* NULL: none; else one of Transformers' three */
 };
+/* Read dir/config.json. On failure *out is left zeroed. */
 int om_config_open(struct om_arena *a, const char *dir, struct om_config *out, struct om_error *err);
-void om_config_close(struct om_config *c);
+void om_config_close(struct om_config *c); /* accepts NULL or a zeroed value */
+/* om_config_read() of the whole document; messages begin with the path. */
+int om_config_fields(struct om_arena *a, const struct om_config *c, const struct om_field *fields, void *out,
+                     struct om_error *err);
 
 #endif

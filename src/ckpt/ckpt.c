@@ -1,0 +1,185 @@
+/* src/ckpt/ckpt.c: find the weights of a directory, and look tensors up. */
+#include "ckpt/internal.h"
+
+#define SINGLE_FILE "model.safetensors"
+#define SUFFIX ".safetensors"
+
+struct om_ckpt *om_ckpt_new(struct om_arena *a, size_t n)
+{
+    struct om_ckpt *ck = om_arena_alloc(a, sizeof(*ck));
+
+    if (!ck)
+        return NULL;
+    ck->files = om_arena_array(a, n, sizeof(*ck->files));
+    if (!ck->files)
+        return NULL;
+    for (size_t i = 0; i < n; i++)
+        ck->files[i] = (struct om_file)OM_FILE_INIT;
+    ck->file_count = n;
+    ck->format = "safetensors";
+    return ck;
+}
+
+void om_ckpt_close(struct om_ckpt *ck)
+{
+    if (!ck)
+        return;
+    for (size_t i = 0; i < ck->file_count; i++)
+        om_file_unmap(&ck->files[i]);
+    ck->file_count = 0;
+    om_map_release(&ck->by_name);
+}
+
+int om_ckpt_index_names(struct om_ckpt *ck, struct om_error *err)
+{
+    if (ck->len > UINT32_MAX)
+        return om_fail(err, OM_E_LIMIT, "%zu tensors, at most %" PRIu32, ck->len, UINT32_MAX);
+    for (size_t i = 0; i < ck->len; i++) {
+        const om_sv name = ck->tensors[i].name;
+
+        if (om_map_get(&ck->by_name, name, NULL))
+            return om_fail(err, OM_E_FORMAT, "tensor \"%.*s\" is there twice", OM_SV(name));
+        if (om_map_put(&ck->by_name, name, (uint32_t)i) < 0)
+            return om_fail(err, OM_E_NOMEM, "out of memory for the tensor names");
+    }
+    return 0;
+}
+
+int om_ckpt_open_file(struct om_arena *a, const char *path, struct om_ckpt **out,
+                      struct om_error *err)
+{
+    struct om_ckpt *ck = om_ckpt_new(a, 1);
+    int rc;
+
+    if (!ck)
+        return om_fail(err, OM_E_NOMEM, "%s: out of memory", path);
+    OM_TRY(om_file_map(&ck->files[0], path, err));
+    rc = om_safetensors_parse(a, &ck->files[0], &ck->tensors, &ck->len, err);
+    if (rc == 0)
+        rc = om_ckpt_index_names(ck, err);
+    if (rc < 0) {
+        om_ckpt_close(ck);
+        return om_wrap(err, rc, "%s", path);
+    }
+    *out = ck;
+    return 0;
+}
+
+/* What is in a directory, sorted out by what it means for us. */
+struct survey {
+    const char *weights; /* the last *.safetensors file that may be the model */
+    size_t weights_count;
+    struct om_buf candidates, others; /* names for the message, comma separated */
+};
+
+/* Files that hold weights but cannot be opened as a checkpoint here. */
+static bool is_other_weights(om_sv name)
+{
+    static const char *const suffixes[] = { ".bin",  ".pt",   ".pth",     ".ckpt", ".h5",
+                                            ".gguf", ".onnx", ".msgpack", SUFFIX };
+
+    for (size_t i = 0; i < OM_COUNT(suffixes); i++)
+        if (om_sv_ends(name, om_sv_str(suffixes[i])))
+            return true;
+    return false;
+}
+
+static void list_name(struct om_buf *b, const char *name)
+{
+    if (b->len > 200) /* enough to recognise the directory */
+        return;
+    if (b->len > 0)
+        om_buf_adds(b, ", ");
+    om_buf_adds(b, name);
+}
+
+static void survey_name(struct survey *s, const char *name)
+{
+    const om_sv sv = om_sv_str(name);
+
+    if (name[0] == '.')
+        return;
+    if (om_sv_ends(sv, OM_SVL(SUFFIX)) && !om_sv_starts(sv, OM_SVL("adapter_"))) {
+        s->weights = name;
+        s->weights_count++;
+        list_name(&s->candidates, name);
+    } else if (is_other_weights(sv)) {
+        list_name(&s->others, name);
+    }
+}
+
+static int no_weights(const char *dir, const struct survey *s, struct om_error *err)
+{
+    static const char wanted[] =
+        "expected " SINGLE_FILE ", " OM_CKPT_INDEX " or a single other *" SUFFIX " file";
+
+    if (s->weights_count > 1)
+        return om_fail(err, OM_E_MISSING, "%s: %s, found %zu: %s", dir, wanted, s->weights_count,
+                       s->candidates.ptr ? s->candidates.ptr : "");
+    if (s->others.len > 0)
+        return om_fail(err, OM_E_UNSUPPORTED, "%s: %s, found only %s", dir, wanted, s->others.ptr);
+    return om_fail(err, OM_E_MISSING, "%s: no weights: %s, found none", dir, wanted);
+}
+
+/* Neither of the usual names is there: look at all files. */
+static int open_other(struct om_arena *a, const char *dir, struct om_ckpt **out,
+                      struct om_error *err)
+{
+    struct survey s = { .candidates = OM_BUF_INIT(1 << 20), .others = OM_BUF_INIT(1 << 20) };
+    const char **names = NULL;
+    const char *path = NULL;
+    size_t n = 0;
+    int rc = om_dir_list(a, dir, &names, &n, err);
+
+    if (rc < 0)
+        goto out;
+    for (size_t i = 0; i < n; i++)
+        survey_name(&s, names[i]);
+    if (s.weights_count != 1) {
+        rc = no_weights(dir, &s, err);
+        goto out;
+    }
+    path = om_path_join(a, dir, s.weights);
+    rc = path ? om_ckpt_open_file(a, path, out, err)
+              : om_fail(err, OM_E_NOMEM, "%s: out of memory for a path", dir);
+out:
+    om_buf_release(&s.candidates);
+    om_buf_release(&s.others);
+    return rc;
+}
+
+int om_ckpt_open(struct om_arena *a, const char *dir, struct om_ckpt **out, struct om_error *err)
+{
+    const char *single = om_path_join(a, dir, SINGLE_FILE);
+    const char *index = om_path_join(a, dir, OM_CKPT_INDEX);
+
+    if (!single || !index)
+        return om_fail(err, OM_E_NOMEM, "%s: out of memory for a path", dir);
+    if (!om_dir_exists(dir))
+        return om_fail(err, OM_E_MISSING, "%s: no such directory", dir);
+    if (om_file_exists(single))
+        return om_ckpt_open_file(a, single, out, err);
+    if (om_file_exists(index))
+        return om_ckpt_open_shards(a, dir, out, err);
+    return open_other(a, dir, out, err);
+}
+
+const struct om_ckpt_tensor *om_ckpt_find(const struct om_ckpt *ck, om_sv name)
+{
+    uint32_t at;
+
+    return om_map_get(&ck->by_name, name, &at) ? &ck->tensors[at] : NULL;
+}
+
+const void *om_ckpt_data(const struct om_ckpt_tensor *t)
+{
+    return t->file->data ? t->file->data + t->offset : NULL;
+}
+
+bool om_ckpt_has_prefix(const struct om_ckpt *ck, om_sv prefix)
+{
+    for (size_t i = 0; i < ck->len; i++)
+        if (om_sv_starts(ck->tensors[i].name, prefix))
+            return true;
+    return false;
+}
