@@ -5,6 +5,7 @@
 #include <glob.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -42,6 +43,7 @@ struct search {
     struct om_ort *ort;
     struct om_buf places;  /* where was looked */
     struct om_buf refused; /* which files were there and why they were not taken */
+    bool no_memory;
 };
 
 void om_ort_log_to(struct om_ctx *ctx)
@@ -223,6 +225,21 @@ static bool try_library(struct search *s, const char *name)
     return true;
 }
 
+/* A path in the search's memory; NULL, and remembered, when there is none. */
+static const char *path_text(struct search *s, const char *fmt, ...) OM_PRINTF(2, 3);
+
+static const char *path_text(struct search *s, const char *fmt, ...)
+{
+    const char *path;
+    va_list ap;
+
+    va_start(ap, fmt);
+    path = om_arena_vprintf(&s->arena, fmt, ap);
+    va_end(ap);
+    s->no_memory |= !path;
+    return path;
+}
+
 static void note_place(struct search *s, const char *text)
 {
     om_buf_printf(&s->places, "%s%s", s->places.len ? ", " : "", text);
@@ -235,41 +252,46 @@ static bool search_dir(struct search *s, const char *dir)
     const char **names;
     size_t n;
 
-    if (!om_dir_exists(dir) || om_dir_list(&s->arena, dir, &names, &n, NULL) < 0)
+    int rc;
+
+    if (!om_dir_exists(dir))
+        return false;
+    rc = om_dir_list(&s->arena, dir, &names, &n, NULL);
+    s->no_memory |= rc == OM_E_NOMEM;
+    if (rc < 0)
         return false;
     while (n-- > 0) {
         const char *path;
 
         if (!om_sv_starts(om_sv_str(names[n]), OM_SVL(LIBRARY_STEM)))
             continue;
-        path = om_path_join(&s->arena, dir, names[n]);
+        path = path_text(s, "%s/%s", dir, names[n]);
         if (path && om_file_exists(path) && try_library(s, path))
             return true;
     }
     return false;
 }
 
+/* lib/ beside the program and beside its directory: bin/ and lib/ of an installation, tests/ and
+ * lib/ of a build. */
 static bool search_beside_program(struct search *s)
 {
-    static const char *const relative[] = { "lib", "../lib" };
-    char exe[PATH_MAX];
-    const ssize_t len = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-    char *slash;
+    char dir[PATH_MAX];
+    const ssize_t len = readlink("/proc/self/exe", dir, sizeof(dir) - 1);
 
-    if (len <= 0)
-        return false;
-    exe[len] = '\0';
-    slash = strrchr(exe, '/');
-    if (!slash)
-        return false;
-    *slash = '\0';
-    for (size_t i = 0; i < OM_COUNT(relative); i++) {
-        const char *dir = om_path_join(&s->arena, exe, relative[i]);
+    dir[OM_MAX(len, 0)] = '\0';
+    for (int up = 0; up < 2; up++) {
+        char *slash = strrchr(dir, '/');
+        const char *lib;
 
-        if (!dir)
+        if (!slash)
             return false;
-        note_place(s, dir);
-        if (search_dir(s, dir))
+        *slash = '\0';
+        lib = path_text(s, "%s/lib", dir);
+        if (!lib)
+            return false;
+        note_place(s, lib);
+        if (search_dir(s, lib))
             return true;
     }
     return false;
@@ -281,7 +303,7 @@ static bool search_system(struct search *s)
     return try_library(s, LIBRARY_STEM ".1") || try_library(s, LIBRARY_STEM);
 }
 
-/* The onnxruntime package in the Python installation at prefix. */
+/* The onnxruntime package in the Python installation at prefix, which may be a pattern. */
 static bool search_prefix(struct search *s, const char *prefix)
 {
     static const char *const layouts[] = { "lib/python3*/site-packages",
@@ -290,8 +312,7 @@ static bool search_prefix(struct search *s, const char *prefix)
     bool found = false;
 
     for (size_t i = 0; i < OM_COUNT(layouts) && !found; i++) {
-        const char *pattern =
-            om_arena_printf(&s->arena, "%s/%s/onnxruntime/capi", prefix, layouts[i]);
+        const char *pattern = path_text(s, "%s/%s/onnxruntime/capi", prefix, layouts[i]);
         glob_t g;
 
         if (!pattern || glob(pattern, GLOB_ONLYDIR, NULL, &g) != 0)
@@ -311,11 +332,11 @@ static bool search_path_prefixes(struct search *s)
     while (om_sv_split(&rest, ':', &dir)) {
         const char *prefix, *python;
 
-        if (!om_sv_ends(dir, OM_SVL("/bin")))
+        if (!om_sv_starts(dir, OM_SVL("/")) || !om_sv_ends(dir, OM_SVL("/bin")))
             continue;
-        python = om_arena_printf(&s->arena, "%.*s/python3", OM_SV(dir));
+        python = path_text(s, "%.*s/python3", OM_SV(dir));
         dir.len -= strlen("/bin");
-        prefix = om_arena_str(&s->arena, dir);
+        prefix = path_text(s, "%.*s", OM_SV(dir));
         if (prefix && python && om_file_exists(python) && search_prefix(s, prefix))
             return true;
     }
@@ -326,7 +347,11 @@ static bool search_python(struct search *s)
 {
     static const struct {
         const char *variable, *below;
-    } roots[] = { { "VIRTUAL_ENV", "" }, { "CONDA_PREFIX", "" }, { "HOME", "/.local" } };
+    } roots[] = { { "VIRTUAL_ENV", "" },
+                  { "CONDA_PREFIX", "" },
+                  { "PYENV_ROOT", "/versions/*" },
+                  { "HOME", "/.pyenv/versions/*" },
+                  { "HOME", "/.local" } };
 
     note_place(s, "the onnxruntime packages of Python");
     for (size_t i = 0; i < OM_COUNT(roots); i++) {
@@ -335,7 +360,7 @@ static bool search_python(struct search *s)
 
         if (!root || !*root)
             continue;
-        prefix = om_arena_printf(&s->arena, "%s%s", root, roots[i].below);
+        prefix = path_text(s, "%s%s", root, roots[i].below);
         if (prefix && search_prefix(s, prefix))
             return true;
     }
@@ -354,6 +379,10 @@ static const char *text_or(const struct om_buf *b, const char *other)
 
 static int not_found(const struct search *s, const char *library, struct om_error *err)
 {
+    if (s->no_memory)
+        return om_fail(err, OM_E_NOMEM, "out of memory in the search for ONNX Runtime");
+    OM_TRY(om_buf_check(&s->places, err));
+    OM_TRY(om_buf_check(&s->refused, err));
     if (library && s->refused.len)
         return om_fail(err, OM_E_RUNTIME, "OPTIMUM_ORT_LIBRARY: %s", s->refused.ptr);
     if (library)
