@@ -21,10 +21,9 @@ struct om_session_opts {
     int intra_op_threads; /* 0: ONNX Runtime's default */
     int inter_op_threads; /* likewise */
     enum om_ort_opt_level opt_level;
-    bool disable_prepacking; /* less memory, a little slower for many rows */
-    const char *provider;    /* NULL: CPUExecutionProvider; CUDAExecutionProvider */
-    const char
-        *profile_prefix; /* PREFIX_<time>.json is written by om_session_free(); NULL: no profile */
+    bool disable_prepacking;    /* less memory, a little slower for many rows */
+    const char *provider;       /* NULL: CPUExecutionProvider; CUDAExecutionProvider */
+    const char *profile_prefix; /* om_session_free() writes PREFIX_<time>.json; NULL: no profile */
     const char *const *config_keys, *const *config_values; /* extra session config entries */
     size_t n_config;
 };
