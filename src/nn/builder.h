@@ -15,6 +15,7 @@
 /* The key/value cache of a decoder: of one layer [batch, heads, length, head_dim]. */
 struct om_kv {
     int64_t layers, heads, head_dim;
+    int64_t hidden; /* of an encoder-decoder: the last axis of the encoder's hidden states */
 };
 
 /* Axis symbols that get a fixed value (--no-dynamic-axes). */
@@ -29,11 +30,20 @@ struct om_builder_input {
     om_val val;  /* what om_input() gives: the port, or its flattened form (multiple choice) */
 };
 
+/* A checkpoint that weights come from. */
+struct om_source {
+    const struct om_ckpt *ckpt;
+    const char *prefix;             /* of its tensors' names in the graph: "", or "2_Dense." */
+    bool *used;                     /* by index into ckpt->tensors */
+    struct om_source *next;
+};
+
 struct om_builder {
     struct om_graph *g;
     struct om_ctx *ctx;
-    const struct om_ckpt *ckpt;
+    const char *file;               /* "model.onnx", for messages */
     const struct om_config *config;
+    struct om_source *sources;      /* newest first; the last one is the model's own checkpoint */
     enum om_dtype compute;          /* of activations: OM_F32 */
     /* Of float weights in the file, OM_DTYPE_NONE: as in the checkpoint. A weight whose storage is not the compute dtype is
      * followed by a Cast; a lookup gathers first. */
@@ -48,15 +58,15 @@ struct om_builder {
     struct om_kv kv;
     bool past, present;             /* past_key_values are inputs; present key/values are outputs */
     bool cross;                     /* names carry ".decoder"/".encoder" and cross-attention is cached as well */
+    om_val *presents;               /* what the body recorded: om_builder_slots() values per layer, {0}: none */
 
-    bool *used;                     /* by index into ckpt->tensors */
-    struct om_buf missing;          /* names, one a line */
-    size_t n_missing;
+    const char **missing;           /* full names of tensors, each once */
+    size_t n_missing, cap_missing;
 };
 
-/* ckpt must outlive the graph (weights are views). */
+/* ckpt must outlive the graph (weights are views). file is borrowed. */
 int om_builder_init(struct om_builder *b, struct om_graph *g, struct om_ctx *ctx, const struct om_ckpt *ckpt,
-                    const struct om_config *config, struct om_error *err);
+                    const struct om_config *config, const char *file, struct om_error *err);
 void om_builder_release(struct om_builder *b);
 
 /* The root scope: no prefix. */
@@ -67,6 +77,16 @@ om_dim om_builder_axis(struct om_builder *b, const char *text);
 
 /* Declare an input; axes is a NULL-terminated list of axis texts. */
 om_val om_builder_input(struct om_builder *b, const char *name, enum om_dtype dtype, const char *const *axes);
+
+/* Set the cache's shape before the body is built. */
+void om_builder_set_kv(struct om_builder *b, const struct om_kv *kv);
+/* The cache has slots per layer: key and value; with cross-attention decoder key and value, encoder key and value. */
+enum om_kv_slot { OM_KV_KEY, OM_KV_VALUE, OM_KV_CROSS_KEY, OM_KV_CROSS_VALUE };
+size_t om_builder_slots(const struct om_builder *b);
+/* "past_key_values.0.key", "present.1.encoder.value" ... by the builder's cross; arena. */
+const char *om_builder_cache_name(struct om_builder *b, const char *stem, int64_t layer, enum om_kv_slot slot);
+/* Record what becomes an output after the head's. Ignored where the file has no present outputs. */
+void om_builder_set_present(struct om_builder *b, int64_t layer, enum om_kv_slot slot, om_val v);
 
 /* The failure of the graph; else OM_E_MISSING that names every missing tensor; else 0 after a debug line for each
  * tensor of the checkpoint that was not used. */

@@ -16,10 +16,13 @@
 struct om_builder;
 struct om_ckpt;
 
+struct om_source; /* the checkpoint that weights come from (builder.h) */
+
 typedef struct {
     struct om_builder *b;
+    struct om_source *source;
     const char *weights; /* "" or a prefix that ends with a dot; arena */
-    const char *path;    /* "" or "bert/encoder/layer.0"; arena */
+    const char *path;    /* "" or "bert.encoder.layer.0", the scope of nodes; arena */
 } om_scope;
 
 /* ---- scopes and weights (nn/scope.c) ---- */
@@ -31,20 +34,35 @@ om_scope om_named(om_scope s, const char *name);
 /* The child when the checkpoint has tensors below it, else s: base-model prefixes, which a checkpoint saved from
  * the bare model lacks and one saved with a head has. */
 om_scope om_sub_optional(om_scope s, const char *name);
-/* Another checkpoint's root (the Dense module of a sentence-transformers model). */
+/* The root of another checkpoint, which must outlive the graph (the Dense module of a sentence-transformers model).
+ * In the graph its tensors are called "NAME.tensor", NAME being the last part of s.path. */
 om_scope om_with_ckpt(om_scope s, const struct om_ckpt *ckpt);
 
 bool om_has_weight(om_scope s, const char *name);
-/* A tensor by its name below s; the names gamma and beta of old checkpoints answer to weight and bias. Missing: noted, invalid. */
+/* A tensor by its name below s, in the dtype of activations; the names gamma and beta of old checkpoints answer to weight
+ * and bias. Missing: noted, invalid. */
 om_val om_weight(om_scope s, const char *name);
 om_val om_weight_optional(om_scope s, const char *name); /* {0} when absent */
+/* The same as it is stored, for tables that are looked up first and converted afterwards. */
+om_val om_weight_stored(om_scope s, const char *name);
 bool om_valid(om_val v);
+
+/* False after the first failure: the condition of loops whose length a configuration gives. */
+bool om_ok(om_scope s);
+/* Record a failure with the scope's path before the message; gives the invalid value. */
+om_val om_scope_fail(om_scope s, int code, const char *fmt, ...) OM_PRINTF(3, 4);
+
+/* Any operator: the invalid value when an input is one. Arrays of attributes are copied. */
+om_val om_emit(om_scope s, enum om_op op, const om_val *in, uint32_t n_in, const struct om_attr *attrs,
+               uint32_t n_attrs);
+void om_emit_n(om_scope s, enum om_op op, const om_val *in, uint32_t n_in, const struct om_attr *attrs,
+               uint32_t n_attrs, om_val *out, uint32_t n_out);
 
 /* ---- constants, inputs, outputs ---- */
 
 om_val om_f32(om_scope s, double v);                 /* scalar of the compute dtype */
 om_val om_i64(om_scope s, int64_t v);                /* scalar */
-om_val om_i64s(om_scope s, const int64_t *v, size_t n);
+om_val om_i64s(om_scope s, const int64_t *v, size_t n); /* 1-D */
 om_val om_f32s(om_scope s, const float *v, size_t n);
 
 bool om_has_input(om_scope s, const char *name);
@@ -55,8 +73,9 @@ void om_output(om_scope s, const char *name, om_val v);
 
 om_dim om_axis(om_scope s, om_val v, int axis);      /* negative axes count from the end */
 om_dim om_int(om_scope s, int64_t v);                /* a constant dim */
-/* The graph's own 1-D int64 tensor of dims (operator Dims). */
+/* 1-D int64 tensor of dims: a constant, or the operator Dims. */
 om_val om_dims_value(om_scope s, const om_dim *dims, size_t n);
+om_val om_dim_scalar(om_scope s, om_dim d); /* int64 scalar */
 om_val om_reshape(om_scope s, om_val x, const om_dim *dims, size_t n);
 om_val om_expand(om_scope s, om_val x, const om_dim *dims, size_t n);
 om_val om_transpose(om_scope s, om_val x, const int64_t *perm, size_t n);
@@ -65,7 +84,8 @@ om_val om_squeeze(om_scope s, om_val x, int64_t axis);
 om_val om_concat(om_scope s, om_val a, om_val b, int64_t axis);
 om_val om_slice(om_scope s, om_val x, int64_t axis, int64_t begin, int64_t end); /* end INT64_MAX: to the end */
 om_val om_select(om_scope s, om_val x, int64_t axis, int64_t index);             /* the axis disappears */
-/* Equal parts along the last axis; out receives n handles. */
+om_val om_gather(om_scope s, om_val x, om_val indices, int64_t axis);
+/* Parts of the given sizes along an axis; out receives n handles. */
 void om_split(om_scope s, om_val x, int64_t axis, const int64_t *sizes, size_t n, om_val *out);
 om_val om_arange(om_scope s, om_dim begin, om_dim end);  /* int64 [end - begin] */
 
@@ -81,20 +101,21 @@ om_val om_binary(om_scope s, enum om_op op, om_val a, om_val b);
 om_val om_where(om_scope s, om_val cond, om_val a, om_val b);
 om_val om_cast(om_scope s, om_val x, enum om_dtype dtype); /* x itself when it has the dtype */
 om_val om_to_compute(om_scope s, om_val x);                /* cast to the dtype of activations */
-om_val om_activate(om_scope s, enum om_act act, om_val x);
+om_val om_activate(om_scope s, enum om_act act, om_val x); /* s: of the activation, some have weights */
 
 /* ---- layers ---- */
 
-/* torch.nn.Linear: weight [out, in], optional bias. */
+/* torch.nn.Linear: weight [out, in] and bias, both required. */
 om_val om_linear(om_scope s, om_val x);
 om_val om_linear_nobias(om_scope s, om_val x);           /* a bias in the checkpoint is not looked at */
 /* weight [in, out], bias: GPT-2's Conv1D. */
 om_val om_conv1d(om_scope s, om_val x);
-/* A linear layer whose weight [out, in] is a given value (tied embeddings); bias may be {0}. */
+/* A linear layer whose weight [out, in] is a given value, in any float dtype (tied embeddings); bias may be {0}. */
 om_val om_linear_with(om_scope s, om_val x, om_val weight, om_val bias);
-om_val om_embed(om_scope s, om_val ids);                 /* rows of "weight"; notes the table's size for the ids' port */
-om_val om_embed_with(om_scope s, om_val table, om_val ids);
-om_val om_layer_norm(om_scope s, om_val x, double eps);  /* last axis; "weight", optional "bias" */
+/* Rows of "weight"; when ids are an input of the file, the table's size becomes the limit of its values. */
+om_val om_embed(om_scope s, om_val ids);
+om_val om_embed_with(om_scope s, om_val table, om_val ids); /* table as om_weight_stored() gives it */
+om_val om_layer_norm(om_scope s, om_val x, double eps);  /* last axis; "weight", "bias" */
 om_val om_rms_norm(om_scope s, om_val x, double eps);    /* last axis; "weight" */
 om_val om_softmax(om_scope s, om_val x, int64_t axis);
 om_val om_mean(om_scope s, om_val x, int64_t axis, bool keepdims);

@@ -15,26 +15,30 @@ enum om_head {
     OM_HEAD_TOKEN,      /* one label per token */
     OM_HEAD_SPAN,       /* start and end of an answer */
     OM_HEAD_CHOICE,     /* one score per choice */
-    OM_HEAD_COUNT
+    OM_HEAD_COUNT       /* also: of a task that no architecture offers yet */
 };
 
 struct om_task {
     const char *name;                  /* "text-generation"; never with a suffix */
     const char *const *synonyms;       /* NULL-terminated */
-    const char *const *class_suffixes; /* of a class name in config.json's architectures: "ForCausalLM", "LMHeadModel" */
+    const char *const *class_suffixes; /* NULL-terminated ends of class names: "ForCausalLM", "LMHeadModel" */
     enum om_head head;
-    const char *const *outputs;        /* NULL-terminated names, in order; the cache follows */
-    bool positions;                    /* a decoder with position_ids takes them as input */
+    bool positions;                    /* a decoder that has position_ids takes them as an input */
+    bool cache;                        /* of decoders and encoder-decoders "<task>-with-past" exists */
 };
+/* In the order in which tasks are listed. */
 extern const struct om_task om_tasks[];
 extern const size_t om_task_count;
 
 /* "seq2seq-lm-with-past" -> text2text-generation, *with_past true. NULL: unknown. */
 const struct om_task *om_task_parse(om_sv name, bool *with_past);
+const struct om_task *om_task_by_head(enum om_head head);
 /* The task of a class name (config.json's architectures), NULL: none fits. "BertModel" is feature-extraction. */
 const struct om_task *om_task_of_class(om_sv class_name);
 /* The synonyms of a task for messages: "seq2seq-lm, summarization". */
 void om_task_synonyms(const struct om_task *t, struct om_buf *out);
+/* The task or synonym nearest to a wrong name (its -with-past left out of the comparison); NULL: none is near. */
+const char *om_task_nearest(om_sv name);
 
 /* A file of an export. */
 enum om_part {
@@ -47,17 +51,28 @@ enum om_part {
 };
 const char *om_part_file(enum om_part part);
 
-/* The axes of a named input in a part, NULL-terminated texts; NULL when the name is unknown. */
-const char *const *om_port_axes(enum om_part part, const struct om_task *task, bool past, const char *name);
-/* The names of an output's dynamic axes by position (entries NULL where the axis is as inferred), NULL-terminated by
- * rank at most OM_RANK_MAX; NULL: all as inferred. */
-const char *const *om_output_axes(enum om_part part, const struct om_task *task, const char *name);
+/* Where an input occurs: the same name has other axes there. */
+enum om_port_set {
+    OM_PORTS_TEXT,        /* one text per row */
+    OM_PORTS_CHOICE,      /* several texts per row */
+    OM_PORTS_CAUSAL_PAST, /* a decoder with past inputs; without them it is TEXT */
+    OM_PORTS_ENCODER,     /* of an encoder-decoder, also both sides in one file */
+    OM_PORTS_DECODER,
+    OM_PORTS_COUNT
+};
+/* The axes of a named input, NULL-terminated texts; NULL when the name is unknown there. "*" is an axis whose size the
+ * architecture gives (hidden size, heads). The cache's inputs are "past_key_values" and "past_key_values.encoder". */
+const char *const *om_port_axes(enum om_port_set set, const char *name);
+enum om_dtype om_port_dtype(const char *name); /* OM_DTYPE_NONE: the dtype of activations */
+
+/* Names that replace single inferred axes of an output in the file, OM_RANK_MAX entries, NULL where an axis stays; NULL: none. */
+const char *const *om_output_axes(enum om_part part, om_sv name);
 
 /* What the body of a model gives to a head. */
 struct om_body {
     om_val hidden;         /* [B,S,H] */
     om_val pooled;         /* [B,H] where the architecture has a pooler and the head asks for it */
-    om_val embeddings;     /* the word embedding table, for tied heads */
+    om_val embeddings;     /* the word embedding table as stored, for tied heads */
 };
 
 /* Heads that several architectures share. root is the checkpoint's root; each emits its outputs. */

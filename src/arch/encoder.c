@@ -1,0 +1,105 @@
+/* src/arch/encoder.c: the layers that BERT and its descendants share. */
+#include "arch/encoder.h"
+
+#include <math.h>
+
+int om_encoder_check(struct om_encoder *c, struct om_error *err)
+{
+    static const char *const types[] = { "absolute", "relative_key", "relative_key_query" };
+
+    if (c->hidden % c->heads != 0)
+        return om_fail(err, OM_E_CONFIG,
+                       "hidden_size %" PRId64 " is not a multiple of num_attention_heads %" PRId64,
+                       c->hidden, c->heads);
+    for (size_t i = 0; i < OM_COUNT(types); i++)
+        if (strcmp(c->position_type, types[i]) == 0) {
+            c->positions = (enum om_encoder_positions)i;
+            return 0;
+        }
+    return om_fail(err, OM_E_UNSUPPORTED,
+                   "position_embedding_type: expected absolute, relative_key or "
+                   "relative_key_query, found \"%s\"",
+                   c->position_type);
+}
+
+/* The embedding of every distance query - key: [S, S, d]. */
+static om_val distances(om_scope s, const struct om_encoder *c, om_dim length)
+{
+    const om_val at = om_arange(s, om_int(s, 0), length);
+    const om_val diff = om_sub_(s, om_unsqueeze(s, at, 1), om_unsqueeze(s, at, 0));
+
+    return om_embed(om_sub(s, "distance_embedding"),
+                    om_add(s, diff, om_i64(s, c->max_positions - 1)));
+}
+
+/* Each row of x [B,h,S,d] times its own matrix of m [S,d,S]: [B,h,S,S]. */
+static om_val row_products(om_scope s, om_val x, om_val m)
+{
+    return om_squeeze(s, om_binary(s, OM_OP_MatMul, om_unsqueeze(s, x, 3), m), 3);
+}
+
+/* What relative positions add to the scores before the softmax. */
+static om_val relative_scores(om_scope s, const struct om_encoder *c, om_val q, om_val k)
+{
+    static const int64_t by_query[] = { 0, 2, 1 }, by_key[] = { 1, 2, 0 },
+                         last_two[] = { 0, 1, 3, 2 };
+    const om_val dist = distances(s, c, om_axis(s, q, 2));
+    om_val scores = row_products(s, q, om_transpose(s, dist, by_query, 3));
+
+    if (c->positions == OM_ENCODER_RELATIVE_KEY_QUERY) {
+        const om_val keys = row_products(s, k, om_transpose(s, dist, by_key, 3));
+        scores = om_add(s, scores, om_transpose(s, keys, last_two, 4));
+    }
+    return om_scale(s, scores, 1.0 / sqrt((double)(c->hidden / c->heads)));
+}
+
+static om_val attention(om_scope s, const struct om_encoder *c, om_val x, om_val mask)
+{
+    const int64_t head_dim = c->hidden / c->heads;
+    const om_scope self = om_sub(s, "self");
+    struct om_attend at = { .mask = mask };
+
+    at.q = om_split_heads(self, om_linear(om_sub(self, "query"), x), c->heads, head_dim);
+    at.k = om_split_heads(self, om_linear(om_sub(self, "key"), x), c->heads, head_dim);
+    at.v = om_split_heads(self, om_linear(om_sub(self, "value"), x), c->heads, head_dim);
+    if (c->positions != OM_ENCODER_ABSOLUTE)
+        at.mask = om_add(self, relative_scores(self, c, at.q, at.k), mask);
+    x = om_merge_heads(self, om_attend(self, &at));
+    return om_linear(om_sub(s, "output.dense"), x);
+}
+
+static om_val layer(om_scope s, const struct om_encoder *c, om_val x, om_val mask)
+{
+    const om_scope at = om_sub(s, "attention"), up = om_sub(s, "intermediate");
+    om_val h = attention(at, c, x, mask);
+
+    x = om_layer_norm(om_sub(at, "output.LayerNorm"), om_add(at, h, x), c->eps);
+    h = om_linear(om_sub(up, "dense"), x);
+    h = om_activate(om_sub(up, "intermediate_act_fn"), c->act, h);
+    h = om_linear(om_sub(s, "output.dense"), h);
+    return om_layer_norm(om_sub(s, "output.LayerNorm"), om_add(s, h, x), c->eps);
+}
+
+om_val om_encoder_layers(om_scope s, const struct om_encoder *c, om_val x, om_val mask)
+{
+    for (int64_t i = 0; i < c->layers && om_ok(s); i++)
+        x = layer(om_sub(s, "layer.%" PRId64, i), c, x, mask);
+    return x;
+}
+
+om_val om_encoder_pool(om_scope s, om_val hidden)
+{
+    const om_val first = om_select(s, hidden, 1, 0);
+
+    return om_unary(s, OM_OP_Tanh, om_linear(om_sub(s, "dense"), first));
+}
+
+om_val om_encoder_vocabulary(om_scope s, bool tied, om_val x, om_val embeddings)
+{
+    const om_scope decoder = om_sub(s, "decoder");
+    const bool own_name = !om_has_weight(s, "bias") && om_has_weight(decoder, "bias");
+    const om_val bias = om_weight(own_name ? decoder : s, "bias");
+
+    return om_linear_with(decoder, x, tied ? embeddings : om_weight_stored(decoder, "weight"),
+                          bias);
+}

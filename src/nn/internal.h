@@ -1,0 +1,34 @@
+/* src/nn/internal.h: shared by the files of nn. */
+#ifndef OM_NN_INTERNAL_H
+#define OM_NN_INTERNAL_H
+
+#include "nn/builder.h"
+
+/* Add a source of weights; on failure the graph fails and an older source is given. */
+struct om_source *om_builder_source(struct om_builder *b, const struct om_ckpt *ckpt,
+                                    const char *prefix);
+void om_builder_note_missing(struct om_builder *b, const char *name); /* name: arena */
+
+bool om_is_float(enum om_dtype dtype);
+
+#define OM_VALS(...) \
+    (const om_val[]){ __VA_ARGS__ }, sizeof((const om_val[]){ __VA_ARGS__ }) / sizeof(om_val)
+/* An operator without attributes, and with one. */
+#define OM_EMIT(s, op, ...) om_emit((s), (op), OM_VALS(__VA_ARGS__), NULL, 0)
+#define OM_EMIT1(s, op, attr, ...) \
+    om_emit((s), (op), OM_VALS(__VA_ARGS__), &(const struct om_attr)attr, 1)
+
+#define OM_ATTR_I(n, v)                            \
+    {                                              \
+        .name = (n), .kind = OM_ATTR_INT, .i = (v) \
+    }
+#define OM_ATTR_F(n, v)                              \
+    {                                                \
+        .name = (n), .kind = OM_ATTR_FLOAT, .f = (v) \
+    }
+#define OM_ATTR_S(n, v)                                        \
+    {                                                          \
+        .name = (n), .kind = OM_ATTR_STRING, .s = om_sv_str(v) \
+    }
+
+#endif

@@ -1,0 +1,79 @@
+/* src/nn/layers.c: linear layers, embeddings and normalizations: one IR operator each. */
+#include "nn/internal.h"
+
+/* trans 1: weight [out, in]; 0: weight [in, out]. bias may be {0}. */
+static om_val linear(om_scope s, om_val x, om_val weight, om_val bias, int64_t trans)
+{
+    const struct om_attr attr = OM_ATTR_I("transB", trans);
+    const om_val in[] = { x, weight, bias };
+
+    return om_emit(s, OM_OP_Linear, in, om_valid(bias) ? 3 : 2, &attr, 1);
+}
+
+om_val om_linear(om_scope s, om_val x)
+{
+    const om_val weight = om_weight(s, "weight");
+
+    return linear(s, x, weight, om_weight(s, "bias"), 1);
+}
+
+om_val om_linear_nobias(om_scope s, om_val x)
+{
+    return linear(s, x, om_weight(s, "weight"), (om_val){ 0 }, 1);
+}
+
+om_val om_conv1d(om_scope s, om_val x)
+{
+    const om_val weight = om_weight(s, "weight");
+
+    return linear(s, x, weight, om_weight(s, "bias"), 0);
+}
+
+om_val om_linear_with(om_scope s, om_val x, om_val weight, om_val bias)
+{
+    return linear(s, x, om_to_compute(s, weight), bias, 1);
+}
+
+/* Values of the port that ids came from index a table of that many rows. */
+static void limit_port(om_scope s, om_val ids, om_val table)
+{
+    struct om_graph *g = s.b->g;
+    uint32_t port = 0;
+    int64_t rows;
+
+    for (size_t i = 0; i < s.b->n_inputs; i++)
+        if (s.b->inputs[i].val.id == ids.id)
+            port = s.b->inputs[i].port.id;
+    if (!port || !om_dim_is_const(g->dims, om_axis(s, table, 0), &rows))
+        return;
+    for (size_t i = 0; i < g->n_inputs; i++)
+        if (g->inputs[i].val.id == port && (g->inputs[i].limit == 0 || rows < g->inputs[i].limit))
+            g->inputs[i].limit = rows;
+}
+
+om_val om_embed_with(om_scope s, om_val table, om_val ids)
+{
+    if (om_valid(table) && om_valid(ids) && om_ok(s))
+        limit_port(s, ids, table);
+    return om_to_compute(s, om_gather(s, table, ids, 0));
+}
+
+om_val om_embed(om_scope s, om_val ids)
+{
+    return om_embed_with(s, om_weight_stored(s, "weight"), ids);
+}
+
+om_val om_layer_norm(om_scope s, om_val x, double eps)
+{
+    const struct om_attr attrs[] = { OM_ATTR_I("axis", -1), OM_ATTR_F("epsilon", eps) };
+    const om_val weight = om_weight(s, "weight");
+
+    return om_emit(s, OM_OP_LayerNormalization, OM_VALS(x, weight, om_weight(s, "bias")), attrs, 2);
+}
+
+om_val om_rms_norm(om_scope s, om_val x, double eps)
+{
+    const struct om_attr attrs[] = { OM_ATTR_I("axis", -1), OM_ATTR_F("epsilon", eps) };
+
+    return om_emit(s, OM_OP_RMSNormalization, OM_VALS(x, om_weight(s, "weight")), attrs, 2);
+}
