@@ -42,7 +42,7 @@ int om_ckpt_open_file(struct om_arena *a, const char *path, struct om_ckpt **out
 void om_ckpt_close(struct om_ckpt *ck); /* unmap; accepts NULL */
 
 const struct om_ckpt_tensor *om_ckpt_find(const struct om_ckpt *ck, om_sv name); /* NULL when absent */
-/* The bytes in the mapping, at any alignment; NULL for an empty tensor at the end of an empty file. */
+/* The bytes in the mapping, at any alignment. */
 const void *om_ckpt_data(const struct om_ckpt_tensor *t);
 bool om_ckpt_has_prefix(const struct om_ckpt *ck, om_sv prefix); /* some tensor starts with prefix */
 

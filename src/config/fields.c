@@ -26,9 +26,10 @@ static const char *found_text(struct om_buf *b, const struct om_json *v)
     if (b->len > FOUND_MAX) {
         while (cut > 0 && ((unsigned char)b->ptr[cut] & 0xC0) == 0x80) /* not within a character */
             cut--;
-        memcpy(b->ptr + cut, "...", 4);
+        b->len = cut;
+        om_buf_adds(b, "...");
     }
-    return b->ptr;
+    return b->failed ? om_json_kind_text(v) : b->ptr;
 }
 
 static int wrong(const struct reader *r, const char *key, const struct om_json *v, const char *want)

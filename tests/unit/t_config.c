@@ -137,6 +137,12 @@ static void read_errors(struct test *t)
         { "{\"hidden_size\": 1, \"kind\": "
           "[\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"]}",
           "aaaaaa...", OM_E_CONFIG },
+        { "{\"hidden_size\": \"1234567890123456789012345678901234567890123456\"}", "0123456\"",
+          OM_E_CONFIG },
+        { "{\"hidden_size\": \"12345678901234567890123456789012345678901234567\"}", "01234567...",
+          OM_E_CONFIG },
+        { "{\"hidden_size\": \"1234567890123456789012345678901234567890123456\xC3\xA9\"}",
+          "0123456...", OM_E_CONFIG },
         { "{\"hidden_size\": 1, \"cross\": true}",
           "key \"cross\": value true is not supported (only false is)", OM_E_UNSUPPORTED },
         { "{\"hidden_size\": 1, \"scale\": null}",

@@ -14,10 +14,12 @@ struct fixture {
     size_t n;
 };
 
-static bool begin(struct fixture *f, struct test *t, bool (*accept)(const char *model_type))
+static bool begin(struct fixture *f, struct test *t, const char *shared,
+                  bool (*accept)(const char *model_type))
 {
     *f = (struct fixture){ .arena = OM_ARENA_INIT(1 << 26), .err = OM_ERROR_INIT };
-    const int rc = golden_list(&f->arena, test_data(t, ""), NULL, accept, &f->list, &f->n, &f->err);
+    const int rc =
+        golden_list(&f->arena, test_data(t, ""), shared, accept, &f->list, &f->n, &f->err);
 
     CHECK_OK(t, rc, &f->err);
     return rc == 0;
@@ -38,13 +40,13 @@ static void list(struct test *t)
 {
     struct fixture f;
 
-    if (begin(&f, t, NULL)) {
+    if (begin(&f, t, NULL, NULL)) {
         CHECK_INT(t, f.n, 45);
         CHECK_STR(t, f.list[0].model_type, "bert");
         CHECK_STR(t, f.list[0].task, "feature-extraction");
     }
     end(&f);
-    if (begin(&f, t, is_t5))
+    if (begin(&f, t, NULL, is_t5))
         CHECK_INT(t, f.n, 4);
     end(&f);
 }
@@ -94,7 +96,7 @@ static void signatures_and_cases(struct test *t)
 {
     struct fixture f;
 
-    begin(&f, t, NULL);
+    begin(&f, t, NULL, NULL);
     for (size_t i = 0; i < f.n; i++) {
         struct golden_signature s = { 0 };
         struct golden_cases c = { 0 };
@@ -105,6 +107,32 @@ static void signatures_and_cases(struct test *t)
         CHECK(t, s.n_onnx > 0 && s.n_files > s.n_onnx && s.atol > 0);
         for (size_t k = 0; k < s.n_onnx && c.file; k++)
             check_cases(t, &f, &c, &s.onnx[k]);
+        golden_cases_close(&c);
+    }
+    end(&f);
+}
+
+/* The larger collection can be read; its content is not ours to check. */
+static void shared(struct test *t)
+{
+    struct fixture f;
+
+    if (!test_shared()) {
+        test_skip(t, "OM_SHARED is not set");
+        return;
+    }
+    begin(&f, t, test_shared(), NULL);
+    for (size_t i = 0; i < f.n; i++) {
+        struct golden_signature s = { 0 };
+        struct golden_cases c = { 0 };
+        struct golden_case *cases;
+        size_t n;
+
+        test_case(t, "%s", f.list[i].dir);
+        CHECK_OK(t, golden_signature_read(&f.arena, &f.list[i], &s, &f.err), &f.err);
+        CHECK_OK(t, golden_cases_open(&f.arena, &f.list[i], &c, &f.err), &f.err);
+        for (size_t k = 0; k < s.n_onnx && c.file; k++)
+            CHECK_OK(t, golden_cases_of(&f.arena, &c, s.onnx[k].stem, &cases, &n, &f.err), &f.err);
         golden_cases_close(&c);
     }
     end(&f);
@@ -199,6 +227,7 @@ static void real_outputs(struct test *t)
 const struct test_entry t_golden[] = {
     { "list", list },
     { "signatures_and_cases", signatures_and_cases },
+    { "shared", shared },
     { "checkpoint", checkpoint },
     { "real_outputs", real_outputs },
     TEST_END,
