@@ -146,7 +146,7 @@ static const struct nonfinite *marked(const json_t *j)
 }
 
 /* Exchange the marked strings below j. The depth is what the parser allowed. */
-static void unmark(json_t *j)
+static void unmark_below(json_t *j)
 {
     if (json_is_array(j)) {
         for (size_t i = 0; i < json_array_size(j); i++) {
@@ -154,7 +154,7 @@ static void unmark(json_t *j)
             if (w)
                 json_array_set_new(j, i, (json_t *)&w->json);
             else
-                unmark(json_array_get(j, i));
+                unmark_below(json_array_get(j, i));
         }
     } else if (json_is_object(j)) {
         for (void *it = json_object_iter(j); it; it = json_object_iter_next(j, it)) {
@@ -162,9 +162,22 @@ static void unmark(json_t *j)
             if (w)
                 json_object_iter_set_new(j, it, (json_t *)&w->json);
             else
-                unmark(json_object_iter_value(it));
+                unmark_below(json_object_iter_value(it));
         }
     }
+}
+
+/* The document without marked strings; it may be a single one. */
+static json_t *unmark(json_t *j)
+{
+    const struct nonfinite *w = marked(j);
+
+    if (!w) {
+        unmark_below(j);
+        return j;
+    }
+    json_decref(j);
+    return (json_t *)&w->json;
 }
 
 /* ---- parsing ---- */
@@ -188,36 +201,34 @@ static int fail_parse(om_sv text, size_t pos, const json_error_t *e, struct om_e
         json_error_code(e) == json_error_numeric_overflow ? " (a number must fit 64 bits)" : "");
 }
 
-int om_json_parse(om_sv text, unsigned flags, struct om_json **out, struct om_error *err)
+/* Parse source: the text itself, or the marked copy of it. */
+static int parse_source(om_sv text, om_sv source, bool is_marked, unsigned flags,
+                        struct om_json **out, struct om_error *err)
 {
     const size_t load_flags = JSON_DECODE_ANY | JSON_ALLOW_NUL |
                               (flags & OM_JSON_NO_DUPLICATES ? JSON_REJECT_DUPLICATES : 0);
-    struct om_buf copy = OM_BUF_INIT(SIZE_MAX / 2);
     json_error_t e = { .text = "" };
-    size_t at = 0;
-    const bool plain = next_nonfinite(text, &at) == NULL;
-    om_sv source = text.len ? text : OM_SVL("");
-    int rc = 0;
+    json_t *j = json_loadb(source.len ? source.ptr : "", source.len, load_flags, &e);
 
-    if (!plain) {
-        mark_nonfinites(text, &copy);
-        rc = om_buf_check(&copy, err);
-        source = om_buf_sv(&copy);
-    }
-    if (rc == 0) {
-        json_t *j = json_loadb(source.ptr, source.len, load_flags, &e);
+    if (!j) {
         const size_t pos = e.position > 0 ? (size_t)e.position : 0;
-        if (!j)
-            rc = fail_parse(text, plain ? pos : unmarked_position(text, pos), &e, err);
-        else if (!plain && marked(j))
-            *out = (struct om_json *)&marked(j)->json; /* the whole document is one word */
-        else
-            *out = (struct om_json *)j;
-        if (j && !plain && !marked(j))
-            unmark(j);
-        else if (j && !plain)
-            json_decref(j);
+        return fail_parse(text, is_marked ? unmarked_position(text, pos) : pos, &e, err);
     }
+    *out = (struct om_json *)(is_marked ? unmark(j) : j);
+    return 0;
+}
+
+int om_json_parse(om_sv text, unsigned flags, struct om_json **out, struct om_error *err)
+{
+    struct om_buf copy = OM_BUF_INIT(SIZE_MAX / 2);
+    size_t at = 0;
+
+    if (!next_nonfinite(text, &at))
+        return parse_source(text, text, false, flags, out, err);
+    mark_nonfinites(text, &copy);
+    int rc = om_buf_check(&copy, err);
+    if (rc == 0)
+        rc = parse_source(text, om_buf_sv(&copy), true, flags, out, err);
     om_buf_release(&copy);
     return rc;
 }
@@ -546,35 +557,40 @@ static int check_patches(const struct om_json_patch *patches, size_t n, struct o
     return 0;
 }
 
-/* Append one member in the manner of the one before it; without one, in the manner of the braces.
- */
-static void append_member(om_sv text, const struct member *last, bool any, bool first,
+/* Append one member in the manner of the last one; without one, in the manner of the braces. */
+static void append_member(om_sv text, const struct member *last, bool first,
                           const struct om_json_patch *p, struct om_buf *out)
 {
-    if (!first)
+    const size_t brace = skip_space(text, 0);
+
+    if (last || !first)
         om_buf_addc(out, ',');
-    if (any)
+    if (last)
         om_buf_add(out, text.ptr + last->gap, last->key - last->gap);
-    else if (memchr(text.ptr, '\n', text.len))
+    else if (memchr(text.ptr + brace, '\n', skip_space(text, brace + 1) - brace))
         om_buf_adds(out, "\n  ");
     else if (!first)
         om_buf_addc(out, ' ');
     om_buf_json_string(out, om_sv_str(p->key));
-    if (any)
+    if (last)
         om_buf_add(out, text.ptr + last->key_end, last->value - last->key_end);
     else
         om_buf_adds(out, ": ");
     om_buf_adds(out, p->value);
 }
 
+/* Copy text with the values of known members replaced, then append the others. done is the first
+ * byte of text not yet copied, end the one after the last member (or the opening brace). */
 static int patch_members(om_sv text, const struct om_json_patch *patches, size_t n, bool *seen,
                          struct om_buf *out, struct om_error *err)
 {
-    size_t done = 0, at = skip_space(text, 0);
-    struct member m = { 0 }, last = { 0 };
-    bool any = false;
+    const size_t brace = skip_space(text, 0);
+    size_t done = 0, end = brace + 1;
+    struct member m;
+    bool any = false, first = true;
 
-    for (size_t end = at; next_member(text, end, &m); any = true) {
+    for (size_t at = brace; text.ptr[at] != '}' && next_member(text, at, &m);
+         at = skip_space(text, end)) {
         const int64_t hit = patch_for(text, &m, patches, n, err);
         if (hit < 0)
             return (int)hit;
@@ -584,22 +600,17 @@ static int patch_members(om_sv text, const struct om_json_patch *patches, size_t
             done = m.value_end;
             seen[hit] = true;
         }
-        last = m;
-        at = m.value_end - 1;
-        end = skip_space(text, m.value_end);
-        if (text.ptr[end] != ',')
-            break;
+        end = m.value_end;
+        any = true;
     }
-    om_buf_add(out, text.ptr + done, at + 1 - done);
-
-    bool first = !any || last.value_end == 0;
+    om_buf_add(out, text.ptr + done, end - done);
     for (size_t i = 0; i < n; i++) {
         if (seen[i])
             continue;
-        append_member(text, &last, last.value_end != 0, first, &patches[i], out);
+        append_member(text, any ? &m : NULL, first, &patches[i], out);
         first = false;
     }
-    om_buf_add(out, text.ptr + at + 1, text.len - at - 1);
+    om_buf_add(out, text.ptr + end, text.len - end);
     return om_buf_check(out, err);
 }
 

@@ -191,7 +191,7 @@ static void counts(struct test *t)
 
 static void dtypes(struct test *t)
 {
-    const int64_t dims[2] = { 3, INT64_MAX / 6 };
+    const int64_t dims[2] = { 3, INT64_MAX / 3 };
     const struct om_tensor large = { .dtype = OM_F64, .rank = 2, .dims = dims };
     const struct om_tensor small = { .dtype = OM_BF16, .rank = 1, .dims = dims };
     uint64_t bytes = 0;
@@ -210,7 +210,7 @@ static void dtypes(struct test *t)
     CHECK_INT(t, om_dtype_from_safetensors(OM_SVL("F8_E4M3")), OM_DTYPE_NONE);
     CHECK_INT(t, om_dtype_from_safetensors(OM_SVL("")), OM_DTYPE_NONE);
     CHECK(t, om_tensor_bytes(&small, &bytes) && bytes == 6);
-    CHECK(t, !om_tensor_bytes(&large, &bytes) || bytes / 8 == (uint64_t)(INT64_MAX / 6) * 3);
+    CHECK(t, !om_tensor_bytes(&large, &bytes) && bytes == 6);
 }
 
 static void loads(struct test *t)
