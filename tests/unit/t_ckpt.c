@@ -167,22 +167,6 @@ static void parse_raw(struct test *t)
     }
 }
 
-static void arena_limit(struct test *t)
-{
-    struct om_arena a = OM_ARENA_INIT(64);
-    struct om_error err = OM_ERROR_INIT;
-    struct om_ckpt_tensor *tensors;
-    struct om_file f;
-    size_t len;
-    uint8_t *bytes =
-        make_bytes("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, &f);
-
-    CHECK_INT(t, om_safetensors_parse(&a, &f, &tensors, &len, &err), OM_E_NOMEM);
-    free(bytes);
-    om_error_release(&err);
-    om_arena_release(&a);
-}
-
 /* --- files and directories --- */
 
 struct fixture {
@@ -441,15 +425,46 @@ static void bad_index(struct test *t)
     end(&f);
 }
 
+/* Every allocation fails once: each time a clean error, and nothing is left mapped. */
+static void arena_limit(struct test *t)
+{
+    struct fixture f;
+    size_t failed = 0;
+    int rc = OM_E_NOMEM;
+
+    begin(&f, t);
+    put_tensors(&f, t, f.dir, "m-1.safetensors", NAMES("a"));
+    put_tensors(&f, t, f.dir, "m-2.safetensors", NAMES("b"));
+    put_text(&f, t, f.dir, "model.safetensors.index.json",
+             "{\"weight_map\":{\"a\":\"m-1.safetensors\",\"b\":\"m-2.safetensors\"}}");
+    for (size_t max = 0; rc < 0 && max < 1 << 16; max += 16) {
+        struct om_arena a = OM_ARENA_INIT(max);
+
+        rc = om_ckpt_open(&a, f.dir, &f.ck, &f.err);
+        if (rc < 0) {
+            CHECK_INT(t, rc, OM_E_NOMEM);
+            failed++;
+        } else {
+            om_ckpt_close(f.ck);
+        }
+        f.ck = NULL;
+        om_error_release(&f.err);
+        om_arena_release(&a);
+    }
+    CHECK_INT(t, rc, 0);
+    CHECK(t, failed > 10);
+    end(&f);
+}
+
 const struct test_entry t_ckpt[] = {
     { "parse", parse },
     { "parse_raw", parse_raw },
-    { "arena_limit", arena_limit },
     { "round_trip", round_trip },
     { "write_refuses", write_refuses },
     { "no_tensors", no_tensors },
     { "directory", directory },
     { "shards", shards },
     { "bad_index", bad_index },
+    { "arena_limit", arena_limit },
     TEST_END,
 };

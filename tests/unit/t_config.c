@@ -324,14 +324,33 @@ static void open_golden(struct test *t)
     om_arena_release(&a);
 }
 
+/* Every allocation fails once. */
+static void arena_limit(struct test *t)
+{
+    const char *dir = test_data(t, "goldens/t5/feature-extraction");
+    size_t failed = 0;
+    int rc = OM_E_NOMEM;
+
+    for (size_t max = 0; rc < 0 && max < 1 << 16; max += 16) {
+        struct om_arena a = OM_ARENA_INIT(max);
+        struct om_error err = OM_ERROR_INIT;
+        struct om_config c;
+
+        rc = om_config_open(&a, dir, &c, &err);
+        CHECK(t, rc == 0 || rc == OM_E_NOMEM);
+        failed += rc < 0;
+        om_config_close(&c);
+        om_error_release(&err);
+        om_arena_release(&a);
+    }
+    CHECK_INT(t, rc, 0);
+    CHECK(t, failed > 5);
+}
+
 const struct test_entry t_config[] = {
-    { "read_defaults", read_defaults },
-    { "read_values", read_values },
-    { "read_errors", read_errors },
-    { "activations", activations },
-    { "open_values", open_values },
-    { "open_errors", open_errors },
-    { "open_missing", open_missing },
-    { "open_golden", open_golden },
-    TEST_END,
+    { "read_defaults", read_defaults }, { "read_values", read_values },
+    { "read_errors", read_errors },     { "activations", activations },
+    { "open_values", open_values },     { "open_errors", open_errors },
+    { "open_missing", open_missing },   { "open_golden", open_golden },
+    { "arena_limit", arena_limit },     TEST_END,
 };
