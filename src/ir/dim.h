@@ -30,6 +30,12 @@ bool om_dim_is_symbol(const struct om_dims *d, om_dim a, om_sv *name);
  * dim is taken to be equal only when they are the same polynomial. */
 om_dim om_dim_broadcast(struct om_dims *d, om_dim a, om_dim b);
 
+/* A symbol for an extent that cannot be known: "unk__0", "unk__1" ... Such a symbol may stand for any extent, so
+ * inference lets it be equal to whatever it meets. */
+#define OM_DIM_UNKNOWN "unk__"
+om_dim om_dim_fresh(struct om_dims *d);
+bool om_dim_is_unknown(const struct om_dims *d, om_dim a); /* a fresh symbol occurs in it */
+
 /* "past_sequence_length + sequence_length", "2*batch_size", "floor(height/16)*...". The text parses back. */
 void om_dim_write(const struct om_dims *d, om_dim a, struct om_buf *out);
 const char *om_dim_text(struct om_dims *d, om_dim a); /* in the arena */

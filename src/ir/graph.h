@@ -6,7 +6,9 @@
  * opset) and what the reader finds in a file.
  *
  * Building is sticky: the first failure is kept in g->err with its scope, later calls return the invalid value
- * {0}, and om_graph_check() reports once. A graph belongs to one thread until it is finished, then it may be shared. */
+ * {0}, and om_graph_check() reports once. Invalid values flow: a node one of whose required inputs is {0} is not made and
+ * gives {0}, so that whoever noted why (a missing weight) can go on; om_graph_finish() refuses an output without a value.
+ * Strings, attributes and dims that are handed over live in the graph's arena or longer, unless said otherwise. A graph belongs to one thread until it is finished, then it may be shared. */
 #ifndef OM_GRAPH_H
 #define OM_GRAPH_H
 
@@ -60,7 +62,7 @@ struct om_value {
      * computed by nodes stay symbolic. NULL when unknown. */
     const om_dim *content;
     uint32_t n_content;
-    om_sv name;      /* unique after om_graph_finish() */
+    om_sv name;      /* unique after om_graph_finish(): a port's or weight's, else NODE_output_I; until then empty unless set */
 };
 #define OM_NO_NODE UINT32_MAX
 #define OM_NO_WEIGHT UINT32_MAX
@@ -81,8 +83,8 @@ struct om_attr {
 
 struct om_node {
     enum om_op op;
-    om_sv scope;  /* module path: "bert.encoder.layer.0.attention" */
-    om_sv name;   /* "/bert/encoder/layer.0/attention/MatMul", unique after om_graph_finish() */
+    om_sv scope;  /* module path: "bert/encoder/layer.0/attention" */
+    om_sv name;   /* "/bert/encoder/layer.0/attention/MatMul", unique after om_graph_finish(); empty before, unless a reader set it */
     om_val *in;
     om_val *out;
     uint32_t n_in, n_out;
@@ -125,7 +127,8 @@ struct om_graph {
     struct om_port *inputs;
     size_t n_inputs, cap_inputs;
     uint32_t block;            /* where emit puts nodes */
-    struct om_map weight_by_name;
+    struct om_map weight_by_name, const_by_key, port_by_name; /* to values, values and nothing */
+    bool own_dims;
 };
 
 /* A graph in the arena; dims may be shared with another graph of the same arena, or NULL for its own. */
@@ -138,13 +141,19 @@ om_val om_graph_fail(struct om_graph *g, int code, const char *fmt, ...) OM_PRIN
 int om_graph_check(const struct om_graph *g, struct om_error *err);
 
 om_val om_graph_input(struct om_graph *g, om_sv name, enum om_dtype dtype, const om_dim *dims, uint32_t rank);
-om_val om_graph_weight(struct om_graph *g, const struct om_weight *w);   /* one value per name */
-/* A computed constant; the bytes are copied. Equal constants share one value. */
+/* One value per name: asking again gives the same value, unless source or transform differ, which is an error. The
+ * struct, name and dims are copied. src_dtype OM_DTYPE_NONE stands for dtype. */
+om_val om_graph_weight(struct om_graph *g, const struct om_weight *w);
+/* A computed constant: a weight without a name until finish; the bytes are copied. Equal constants share one value. */
 om_val om_graph_const(struct om_graph *g, enum om_dtype dtype, const int64_t *dims, uint32_t rank, const void *data);
-void om_graph_output(struct om_graph *g, om_sv name, om_val v, const om_dim *dims); /* of the current block */
+/* An output of the current block. The invalid value is kept (and refused by om_graph_finish()). Of a branch, names are
+ * for people: after finish such a port has the name of its value. */
+void om_graph_output(struct om_graph *g, om_sv name, om_val v, const om_dim *dims);
 
-/* Emit a node into the current block and infer its outputs' types and shapes. Attributes are copied shallowly
- * (their arrays must live in the arena or be static). */
+/* Emit a node into the current block and infer its outputs' types and shapes. scope is the module path with slashes and
+ * without one in front ("encoder/layer.0/attention"). Inputs that are left out at the end are dropped. Attributes are
+ * copied shallowly (their arrays must live in the arena or be static). Attributes have ONNX's names, kinds and
+ * defaults: Cast's "to" is a TensorProto.DataType (om_dtype_onnx()). One output, also of operators with several. */
 om_val om_graph_emit(struct om_graph *g, enum om_op op, om_sv scope, const om_val *in, uint32_t n_in,
                      const struct om_attr *attrs, uint32_t n_attrs);
 /* The same for several outputs: out receives n_out handles. */
@@ -161,17 +170,21 @@ int64_t om_node_int(const struct om_node *n, const char *name, int64_t def);
 double om_node_float(const struct om_node *n, const char *name, double def);
 
 /* Drop nodes that no output needs, order the rest by a walk from the outputs, and give every node and value its
- * name; thereby the result does not depend on the order of emission. Weights that are not used go too. */
+ * name; thereby the result does not depend on the order of emission. Weights that are not used go too. An output
+ * that is an input, a weight, an outer value (of a branch) or another output as well gets an Identity. Values, nodes,
+ * weights and blocks are renumbered: handles from before are not valid afterwards. Names that are set already stay
+ * where they can, so finishing twice changes nothing. On failure the graph can only be freed. */
 int om_graph_finish(struct om_graph *g, struct om_error *err);
 
-/* Internal consistency: handles in range, inputs defined before use and visible from the block, arity, dtypes and
+/* Internal consistency of a finished graph: handles in range, inputs defined before use and visible from the block, arity, dtypes and
  * shapes as inference gives them, names unique. For tests and debug builds. */
 int om_graph_verify(const struct om_graph *g, struct om_error *err);
 
 /* A text for people and for golden tests (--dump-ir). */
 void om_graph_dump(const struct om_graph *g, struct om_buf *out);
 
-/* Shape and type inference of one node (ir/infer.c): fills dtype, rank, dims and content of the outputs. */
+/* Shape and type inference of one node (ir/infer.c): fills dtype, rank, dims and content of the outputs. Messages are
+ * about operands only; who calls puts scope and operator before them. */
 int om_infer(struct om_graph *g, const struct om_node *n, struct om_error *err);
 
 #endif
