@@ -1,10 +1,12 @@
-/* src/ir/dim.c: polynomials in canonical form. Terms are ordered by degree, then by the names of their atoms, so that
- * the form (and the text) depends on what a dim is and not on the order in which symbols appeared. */
+/* src/ir/dim.c: polynomials in canonical form. Terms are ordered by degree, then by the names of
+ * their atoms, so that the form (and the text) depends on what a dim is and not on the order in
+ * which symbols appeared. */
 #include "ir/dim.h"
 
 #include <stdlib.h>
 
-/* Bounds of one dim. Shapes of real models stay far below; a hostile file gets "no dim" beyond them. */
+/* Bounds of one dim. Shapes of real models stay far below; a hostile file gets "no dim" beyond
+ * them. */
 #define TERMS_MAX 64
 #define DEGREE_MAX 16
 #define SIZE_MAX_TREE 4096 /* terms and atoms when every division is written out */
@@ -454,8 +456,9 @@ om_dim om_dim_mul(struct om_dims *d, om_dim a, om_dim b)
     return intern(d, &r);
 }
 
-/* How often the leading monomial of a (positive) divisor goes into a term: constants round down, so that what remains
- * is in [0, divisor); coefficients of symbols truncate, which keeps their sign and the text readable. */
+/* How often the leading monomial of a (positive) divisor goes into a term: constants round down, so
+ * that what remains is in [0, divisor); coefficients of symbols truncate, which keeps their sign
+ * and the text readable. */
 static int64_t quotient_coef(const struct mono *m, const struct mono *lead)
 {
     return m->n == 0 ? floor_div(m->coef, lead->coef) : m->coef / lead->coef;
@@ -514,8 +517,8 @@ static void poly_cancel_atom(struct poly *p, uint32_t atom)
     }
 }
 
-/* Cancel what both polynomials have in common: integers, and atoms (which are positive). The order of the terms is
- * not affected, as every term loses the same factor. */
+/* Cancel what both polynomials have in common: integers, and atoms (which are positive). The order
+ * of the terms is not affected, as every term loses the same factor. */
 static void poly_reduce(struct poly *a, struct poly *b)
 {
     int64_t g = 0;
@@ -654,8 +657,8 @@ static void write_atom(const struct om_dims *d, uint32_t id, struct om_buf *out)
     write_parens(d, a->num, d->dims[a->num].n_terms > 1, out);
     om_buf_addc(out, '/');
     write_parens(d, a->den,
-                 !om_dim_is_const(d, a->den, &v) && (den->n_terms > 1 || den->terms[0].coef != 1 ||
-                                                     den->terms[0].n_atoms > 1),
+                 !om_dim_is_const(d, a->den, &v) &&
+                     (den->n_terms > 1 || den->terms[0].coef != 1 || den->terms[0].n_atoms > 1),
                  out);
     om_buf_addc(out, ')');
 }
@@ -711,8 +714,8 @@ const char *om_dim_text(struct om_dims *d, om_dim a)
     return d->dims[a].text ? d->dims[a].text : "?";
 }
 
-/* Parsing. The value of a subexpression is a fraction, because floor(h/16 - 1) divides inside a sum; outside of
- * floor() the denominator has to be 1. */
+/* Parsing. The value of a subexpression is a fraction, because floor(h/16 - 1) divides inside a
+ * sum; outside of floor() the denominator has to be 1. */
 struct frac {
     om_dim num, den;
 };

@@ -1,4 +1,5 @@
-/* src/ir/dump.c: a graph as text: ports and weights at the head, then one node per line, branches indented. */
+/* src/ir/dump.c: a graph as text: ports and weights at the head, then one node per line, branches
+ * indented. */
 #include "ir/internal.h"
 
 static void put_name(struct om_buf *b, om_sv name)

@@ -1,5 +1,5 @@
-/* src/ir/finish.c: the final form of a graph: what the outputs need, in an order and with names that depend on nothing
- * but the graph itself. */
+/* src/ir/finish.c: the final form of a graph: what the outputs need, in an order and with names
+ * that depend on nothing but the graph itself. */
 #include "ir/graph.h"
 
 #include <stdlib.h>
@@ -14,15 +14,15 @@ struct frame {
 struct finish {
     struct om_graph *g;
     struct om_error *err;
-    uint8_t *state;                       /* by node */
-    struct frame *stack;                  /* a node is on it at most once */
+    uint8_t *state;      /* by node */
+    struct frame *stack; /* a node is on it at most once */
     size_t depth;
-    uint32_t *order;                      /* old nodes in execution order, those of branches before their If */
+    uint32_t *order; /* old nodes in execution order, those of branches before their If */
     size_t n_order;
-    uint32_t *new_block, *old_block;      /* renumbering, both ways */
+    uint32_t *new_block, *old_block; /* renumbering, both ways */
     size_t n_new_blocks;
-    uint32_t *new_value;                  /* by old value; 0: dropped */
-    struct om_map names;                  /* to the next suffix to try */
+    uint32_t *new_value; /* by old value; 0: dropped */
+    struct om_map names; /* to the next suffix to try */
 };
 
 /* ---- outputs that need an Identity ---- */
@@ -49,7 +49,8 @@ static int own_outputs(struct om_graph *g, struct om_error *err)
             const struct om_port *port = &g->blocks[b].outputs[i];
             om_val v = port->val;
             if (v.id == 0)
-                return om_fail(err, OM_E_INTERNAL, "output \"%.*s\" has no value", OM_SV(port->name));
+                return om_fail(err, OM_E_INTERNAL, "output \"%.*s\" has no value",
+                               OM_SV(port->name));
             if (!needs_identity(g, b, i))
                 continue;
             g->block = b;
@@ -96,8 +97,8 @@ static void push(struct finish *f, om_val v)
     f->stack[f->depth++] = (struct frame){ .node = node };
 }
 
-/* Depth first with a stack of our own, as graphs are deep. A node comes after everything it uses; what a branch
- * uses of its parents is found through the If, and so comes before it. */
+/* Depth first with a stack of our own, as graphs are deep. A node comes after everything it uses;
+ * what a branch uses of its parents is found through the If, and so comes before it. */
 static int walk(struct finish *f, om_val from)
 {
     const struct om_graph *g = f->g;
@@ -281,9 +282,9 @@ static int renumber(struct finish *f)
     fill_blocks(f);
     OM_TRY(number_blocks(f));
     r = (struct renumbered){ .values = malloc(g->n_values * sizeof(*r.values)),
-                            .nodes = malloc((g->n_nodes + 1) * sizeof(*r.nodes)),
-                            .weights = malloc((g->n_weights + 1) * sizeof(*r.weights)),
-                            .blocks = malloc(g->n_blocks * sizeof(*r.blocks)) };
+                             .nodes = malloc((g->n_nodes + 1) * sizeof(*r.nodes)),
+                             .weights = malloc((g->n_weights + 1) * sizeof(*r.weights)),
+                             .blocks = malloc(g->n_blocks * sizeof(*r.blocks)) };
 
     if (!r.values || !r.nodes || !r.weights || !r.blocks) {
         free(r.values);
@@ -327,7 +328,8 @@ static int claim(struct finish *f, om_sv name, om_sv *out)
 static int claim_exactly(struct finish *f, om_sv name)
 {
     if (om_map_get(&f->names, name, NULL))
-        return om_fail(f->err, OM_E_FORMAT, "two inputs or outputs are named \"%.*s\"", OM_SV(name));
+        return om_fail(f->err, OM_E_FORMAT, "two inputs or outputs are named \"%.*s\"",
+                       OM_SV(name));
     return om_map_put(&f->names, name, 1) < 0 ? no_memory(f) : 0;
 }
 

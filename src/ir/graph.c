@@ -1,4 +1,5 @@
-/* src/ir/graph.c: building a graph: values, weights, nodes and branches, with the first failure kept. */
+/* src/ir/graph.c: building a graph: values, weights, nodes and branches, with the first failure
+ * kept. */
 #include "ir/graph.h"
 
 #include "ir/internal.h"
@@ -171,7 +172,8 @@ bool om_content_dtype(enum om_dtype dtype)
     return dtype == OM_I64 || dtype == OM_I32 || dtype == OM_BOOL;
 }
 
-/* Small integer tensors are known element by element, so that shapes given by constants stay known. */
+/* Small integer tensors are known element by element, so that shapes given by constants stay known.
+ */
 static void weight_content(struct om_graph *g, const struct om_weight *w, struct om_value *v)
 {
     const int64_t n = w->rank == 1 ? w->dims[0] : 1;
@@ -338,8 +340,8 @@ bool om_block_sees(const struct om_graph *g, uint32_t block, om_val v)
 /* Put scope and operator before a message of inference. */
 static om_val fail_at(struct om_graph *g, enum om_op op, om_sv scope, struct om_error *err)
 {
-    om_graph_fail(g, err->code, "%s%.*s/%s: %s", scope.len ? "/" : "", OM_SV(scope),
-                  om_op_name(op), om_error_text(err));
+    om_graph_fail(g, err->code, "%s%.*s/%s: %s", scope.len ? "/" : "", OM_SV(scope), om_op_name(op),
+                  om_error_text(err));
     om_error_release(err);
     return invalid;
 }
@@ -349,9 +351,8 @@ int om_check_arity(enum om_op op, uint32_t n_in, uint32_t n_out, struct om_error
     if (op <= OM_OP_NONE || op >= OM_OP_COUNT)
         return om_fail(err, OM_E_INTERNAL, "operator %d is unknown", (int)op);
     if (n_in < ops[op].min_in || (ops[op].max_in != UINT8_MAX && n_in > ops[op].max_in))
-        return om_fail(err, OM_E_FORMAT,
-                       "takes %d to %d inputs, %" PRIu32 " are given", ops[op].min_in,
-                       ops[op].max_in, n_in);
+        return om_fail(err, OM_E_FORMAT, "takes %d to %d inputs, %" PRIu32 " are given",
+                       ops[op].min_in, ops[op].max_in, n_in);
     if (n_out < 1 || (ops[op].outputs != UINT8_MAX && n_out > ops[op].outputs))
         return om_fail(err, OM_E_FORMAT, "has at most %d outputs, %" PRIu32 " are asked for",
                        ops[op].outputs, n_out);
@@ -363,7 +364,8 @@ bool om_input_required(enum om_op op, uint32_t i)
     return i < ops[op].min_in || ops[op].max_in == UINT8_MAX;
 }
 
-static int check_inputs(const struct om_graph *g, const om_val *in, uint32_t n_in, struct om_error *err)
+static int check_inputs(const struct om_graph *g, const om_val *in, uint32_t n_in,
+                        struct om_error *err)
 {
     for (uint32_t i = 0; i < n_in; i++) {
         if (in[i].id >= g->n_values)

@@ -1,7 +1,8 @@
-/* src/ir/infer.c: types and symbolic shapes of nodes: the table of rules, what they share, and the elementwise ones.
+/* src/ir/infer.c: types and symbolic shapes of nodes: the table of rules, what they share, and the
+ * elementwise ones.
  *
- * An extent that only values decide becomes a fresh symbol. Such a symbol, unlike the named ones, is taken to be
- * equal to whatever it meets, which is what graphs of other exporters need. */
+ * An extent that only values decide becomes a fresh symbol. Such a symbol, unlike the named ones,
+ * is taken to be equal to whatever it meets, which is what graphs of other exporters need. */
 #include "ir/internal.h"
 
 /* ---- what rules share ---- */
@@ -110,11 +111,10 @@ int om_inf_broadcast(struct om_inf *c, struct om_shape *s, const struct om_value
         else
             *out = broadcast_axis(c, s->dims[s->rank - i], v->dims[v->rank - i]);
         if (*out == 0)
-            return om_fail(c->err, OM_E_FORMAT, "shapes %s and %s do not broadcast: %s against %s",
-                           om_inf_shape_text(c, s->dims, s->rank),
-                           om_inf_shape_text(c, v->dims, v->rank),
-                           om_inf_text(c, s->dims[s->rank - i]),
-                           om_inf_text(c, v->dims[v->rank - i]));
+            return om_fail(
+                c->err, OM_E_FORMAT, "shapes %s and %s do not broadcast: %s against %s",
+                om_inf_shape_text(c, s->dims, s->rank), om_inf_shape_text(c, v->dims, v->rank),
+                om_inf_text(c, s->dims[s->rank - i]), om_inf_text(c, v->dims[v->rank - i]));
     }
     *s = r;
     return 0;
@@ -225,8 +225,8 @@ int om_inf_ints(struct om_inf *c, uint32_t i, int64_t *out, uint32_t max, uint32
             rc = 0;
     if (rc > 0)
         return 0;
-    return om_fail(c->err, OM_E_UNSUPPORTED, "input %" PRIu32 " has to be a list of at most %" PRIu32
-                   " constants", i, max);
+    return om_fail(c->err, OM_E_UNSUPPORTED,
+                   "input %" PRIu32 " has to be a list of at most %" PRIu32 " constants", i, max);
 }
 
 om_dim om_inf_product(const struct om_inf *c, const om_dim *dims, size_t n)
@@ -244,26 +244,16 @@ om_dim om_inf_product(const struct om_inf *c, const om_dim *dims, size_t n)
 static unsigned operand_classes(enum om_op op)
 {
     static const uint8_t classes[OM_OP_COUNT] = {
-        [OM_OP_Abs] = OM_CLASS_NUMBER,
-        [OM_OP_Identity] = OM_CLASS_ANY,
-        [OM_OP_Neg] = OM_CLASS_NUMBER,
-        [OM_OP_Not] = OM_CLASS_BOOL,
-        [OM_OP_Relu] = OM_CLASS_NUMBER,
-        [OM_OP_Sign] = OM_CLASS_NUMBER,
-        [OM_OP_Equal] = OM_CLASS_ANY,
-        [OM_OP_Add] = OM_CLASS_NUMBER,
-        [OM_OP_Sub] = OM_CLASS_NUMBER,
-        [OM_OP_Mul] = OM_CLASS_NUMBER,
-        [OM_OP_Div] = OM_CLASS_NUMBER,
-        [OM_OP_Mod] = OM_CLASS_NUMBER,
-        [OM_OP_Max] = OM_CLASS_NUMBER,
-        [OM_OP_Min] = OM_CLASS_NUMBER,
-        [OM_OP_Greater] = OM_CLASS_NUMBER,
-        [OM_OP_GreaterOrEqual] = OM_CLASS_NUMBER,
-        [OM_OP_Less] = OM_CLASS_NUMBER,
-        [OM_OP_LessOrEqual] = OM_CLASS_NUMBER,
-        [OM_OP_And] = OM_CLASS_BOOL,
-        [OM_OP_Or] = OM_CLASS_BOOL,
+        [OM_OP_Abs] = OM_CLASS_NUMBER,     [OM_OP_Identity] = OM_CLASS_ANY,
+        [OM_OP_Neg] = OM_CLASS_NUMBER,     [OM_OP_Not] = OM_CLASS_BOOL,
+        [OM_OP_Relu] = OM_CLASS_NUMBER,    [OM_OP_Sign] = OM_CLASS_NUMBER,
+        [OM_OP_Equal] = OM_CLASS_ANY,      [OM_OP_Add] = OM_CLASS_NUMBER,
+        [OM_OP_Sub] = OM_CLASS_NUMBER,     [OM_OP_Mul] = OM_CLASS_NUMBER,
+        [OM_OP_Div] = OM_CLASS_NUMBER,     [OM_OP_Mod] = OM_CLASS_NUMBER,
+        [OM_OP_Max] = OM_CLASS_NUMBER,     [OM_OP_Min] = OM_CLASS_NUMBER,
+        [OM_OP_Greater] = OM_CLASS_NUMBER, [OM_OP_GreaterOrEqual] = OM_CLASS_NUMBER,
+        [OM_OP_Less] = OM_CLASS_NUMBER,    [OM_OP_LessOrEqual] = OM_CLASS_NUMBER,
+        [OM_OP_And] = OM_CLASS_BOOL,       [OM_OP_Or] = OM_CLASS_BOOL,
     };
 
     return classes[op] ? classes[op] : OM_CLASS_FLOAT;
@@ -295,8 +285,8 @@ int om_inf_clip(struct om_inf *c)
     return om_inf_set(c, 0, om_inf_in(c, 0)->dtype, &s);
 }
 
-/* Whether every coefficient is positive (sign 1) or negative (sign -1), so that the dim has that sign whatever the
- * symbols (which count something) are; 0 is neither. */
+/* Whether every coefficient is positive (sign 1) or negative (sign -1), so that the dim has that
+ * sign whatever the symbols (which count something) are; 0 is neither. */
 static bool has_sign(const struct om_inf *c, om_dim a, int sign)
 {
     const struct om_dim_term *t;

@@ -1,4 +1,5 @@
-/* src/ir/infer_math.c: inference of operators that compute across axes, of layers and of branches. */
+/* src/ir/infer_math.c: inference of operators that compute across axes, of layers and of branches.
+ */
 #include "ir/internal.h"
 
 /* ---- reductions ---- */
@@ -204,8 +205,8 @@ static int same_axis(struct om_inf *c, uint32_t i, uint32_t j, uint32_t k)
     if (om_inf_merge(c, a, b) != 0)
         return 0;
     return om_fail(c->err, OM_E_FORMAT,
-                   "axis %" PRIu32 " of inputs %" PRIu32 " and %" PRIu32 " differs: %s and %s", k, i,
-                   j, om_inf_text(c, a), om_inf_text(c, b));
+                   "axis %" PRIu32 " of inputs %" PRIu32 " and %" PRIu32 " differs: %s and %s", k,
+                   i, j, om_inf_text(c, a), om_inf_text(c, b));
 }
 
 static int check_heads(struct om_inf *c, om_dim heads, om_dim kv_heads)
@@ -309,9 +310,8 @@ static int rotary_dim(struct om_inf *c, om_dim head_size, om_dim *dim)
 
     *dim = r ? om_dim_const(c->d, r) : head_size;
     if (r < 0 || r % 2 != 0 || (om_dim_is_const(c->d, head_size, &size) && r > size))
-        return om_fail(c->err, OM_E_FORMAT,
-                       "%" PRId64 " rotary dims do not fit heads of size %s", r,
-                       om_inf_text(c, head_size));
+        return om_fail(c->err, OM_E_FORMAT, "%" PRId64 " rotary dims do not fit heads of size %s",
+                       r, om_inf_text(c, head_size));
     return 0;
 }
 
@@ -321,7 +321,7 @@ int om_inf_rotary(struct om_inf *c)
     const struct om_shape s = om_inf_shape(x);
     const om_dim seq = x->rank == 4 ? x->dims[2] : x->rank == 3 ? x->dims[1] : 0;
     struct om_shape rows = { .rank = 3 };
-    om_dim size, dim;
+    om_dim size = 0, dim = 0;
 
     OM_TRY(om_inf_class(c, 0, OM_CLASS_FLOAT));
     OM_TRY(om_inf_same_dtype(c, 0, 1));
@@ -334,7 +334,8 @@ int om_inf_rotary(struct om_inf *c)
         OM_TRY(same_axis(c, 1, 2, k));
     dim = om_dim_div(c->d, dim, om_dim_const(c->d, 2));
     if (om_inf_merge(c, cos->dims[cos->rank - 1], dim) == 0)
-        return om_fail(c->err, OM_E_FORMAT, "the tables have %s columns, half of the rotary dims is %s",
+        return om_fail(c->err, OM_E_FORMAT,
+                       "the tables have %s columns, half of the rotary dims is %s",
                        om_inf_text(c, cos->dims[cos->rank - 1]), om_inf_text(c, dim));
     rows.dims[0] = x->dims[0];
     rows.dims[1] = seq;
@@ -362,9 +363,8 @@ static int branch(struct om_inf *c, const char *name, const struct om_block **ou
     if ((*out)->parent != c->n->block)
         return om_fail(c->err, OM_E_INTERNAL, "%s belongs to another block", name);
     if ((*out)->n_outputs != c->n->n_out)
-        return om_fail(c->err, OM_E_FORMAT,
-                       "%s gives %zu values, %" PRIu32 " are expected", name, (*out)->n_outputs,
-                       c->n->n_out);
+        return om_fail(c->err, OM_E_FORMAT, "%s gives %zu values, %" PRIu32 " are expected", name,
+                       (*out)->n_outputs, c->n->n_out);
     return 0;
 }
 
@@ -377,9 +377,8 @@ static int if_output(struct om_inf *c, uint32_t i, om_val then_val, om_val else_
     if (then_val.id == 0 || else_val.id == 0)
         return om_fail(c->err, OM_E_INTERNAL, "output %" PRIu32 " of a branch has no value", i);
     if (a->dtype != b->dtype)
-        return om_fail(c->err, OM_E_FORMAT,
-                       "the branches give %s and %s for output %" PRIu32, om_dtype_text(a->dtype),
-                       om_dtype_text(b->dtype), i);
+        return om_fail(c->err, OM_E_FORMAT, "the branches give %s and %s for output %" PRIu32,
+                       om_dtype_text(a->dtype), om_dtype_text(b->dtype), i);
     if (a->rank != b->rank)
         return om_fail(c->err, OM_E_FORMAT,
                        "the branches give ranks %" PRIu32 " and %" PRIu32 " for output %" PRIu32,

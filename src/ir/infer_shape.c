@@ -1,4 +1,5 @@
-/* src/ir/infer_shape.c: inference of operators that move, cut and make tensors without computing on them. */
+/* src/ir/infer_shape.c: inference of operators that move, cut and make tensors without computing on
+ * them. */
 #include "ir/internal.h"
 
 /* Bounds at or beyond which exporters write "to the end" of an axis. */
@@ -9,7 +10,8 @@ static bool is_const(const struct om_inf *c, om_dim a, int64_t *v)
     return om_dim_is_const(c->d, a, v);
 }
 
-/* A list that gives a shape has to be 1-D. 1: contents known, 0: only its length, negative: error. */
+/* A list that gives a shape has to be 1-D. 1: contents known, 0: only its length, negative: error.
+ */
 static int shape_list(struct om_inf *c, uint32_t i, const om_dim **content, uint32_t *length)
 {
     const struct om_value *v = om_inf_in(c, i);
@@ -55,8 +57,8 @@ static bool has_division(const struct om_inf *c, om_dim a)
     return false;
 }
 
-/* Whether a and b may be equal for some values of the symbols that a model is run with. Divisions get the benefit of
- * the doubt: 2*floor(s/2) is s where s is even. */
+/* Whether a and b may be equal for some values of the symbols that a model is run with. Divisions
+ * get the benefit of the doubt: 2*floor(s/2) is s where s is even. */
 static bool may_equal(const struct om_inf *c, om_dim a, om_dim b)
 {
     return a == 0 || b == 0 || a == b || om_dim_is_unknown(c->d, a) || om_dim_is_unknown(c->d, b) ||
@@ -330,8 +332,8 @@ struct cut {
     int64_t step, begin;
 };
 
-/* A bound of a forward slice of an axis with extent d, counted from the front; 0 when it is not known. A symbolic
- * bound is taken to lie inside the axis: that is what it was computed for. */
+/* A bound of a forward slice of an axis with extent d, counted from the front; 0 when it is not
+ * known. A symbolic bound is taken to lie inside the axis: that is what it was computed for. */
 static om_dim forward_bound(struct om_inf *c, om_dim bound, om_dim d, bool is_end)
 {
     int64_t v, extent;
@@ -345,7 +347,9 @@ static om_dim forward_bound(struct om_inf *c, om_dim bound, om_dim d, bool is_en
         return d;
     if (v < 0)
         return v <= -FAR_END ? om_dim_const(c->d, 0) : om_dim_add(c->d, d, bound);
-    return is_end && v > 1 ? 0 : bound; /* min(v, d) has no form; an axis is taken to have one element */
+    return is_end && v > 1
+               ? 0
+               : bound; /* min(v, d) has no form; an axis is taken to have one element */
 }
 
 static om_dim slice_forward(struct om_inf *c, om_dim d, struct cut *cut)
@@ -549,8 +553,8 @@ int om_inf_gather_nd(struct om_inf *c)
                        om_inf_shape_text(c, indices->dims, indices->rank));
     if (batch < 0 || batch >= indices->rank || depth < 1 || depth > (int64_t)x->rank - batch)
         return om_fail(c->err, OM_E_FORMAT,
-                       "%" PRId64 " indices after %" PRId64 " batch axes do not fit %s", depth, batch,
-                       om_inf_shape_text(c, x->dims, x->rank));
+                       "%" PRId64 " indices after %" PRId64 " batch axes do not fit %s", depth,
+                       batch, om_inf_shape_text(c, x->dims, x->rank));
     for (int64_t i = 0; i < batch; i++) {
         s.dims[i] = om_inf_merge(c, x->dims[i], indices->dims[i]);
         if (s.dims[i] == 0)
@@ -581,8 +585,8 @@ int om_inf_transpose(struct om_inf *c)
     for (uint32_t i = 0; i < x->rank; i++) {
         const int64_t from = perm ? perm->ints[i] : x->rank - 1 - i;
         if (from < 0 || from >= x->rank || (seen & 1u << from))
-            return om_fail(c->err, OM_E_FORMAT, "perm is not a permutation: entry %" PRIu32
-                           " is %" PRId64, i, from);
+            return om_fail(c->err, OM_E_FORMAT,
+                           "perm is not a permutation: entry %" PRIu32 " is %" PRId64, i, from);
         seen |= 1u << from;
         s.dims[i] = x->dims[from];
     }
@@ -708,7 +712,8 @@ int om_inf_range(struct om_inf *c)
     if (start == 0 || !is_const(c, s.dims[0], &n) || n > OM_CONTENT_MAX)
         return 0;
     for (int64_t i = 0; i < n; i++)
-        out[i] = om_dim_add(c->d, start, om_dim_mul(c->d, om_dim_const(c->d, i), om_dim_const(c->d, step)));
+        out[i] = om_dim_add(c->d, start,
+                            om_dim_mul(c->d, om_dim_const(c->d, i), om_dim_const(c->d, step)));
     return om_inf_content(c, 0, out, (size_t)n);
 }
 

@@ -8,7 +8,8 @@
 #define OM_CONTENT_MAX 64
 
 bool om_content_dtype(enum om_dtype dtype); /* contents are followed: int64, int32, bool */
-int64_t om_content_load(const void *data, enum om_dtype dtype, int64_t i); /* element i of such a tensor */
+int64_t om_content_load(const void *data, enum om_dtype dtype,
+                        int64_t i); /* element i of such a tensor */
 
 int om_check_arity(enum om_op op, uint32_t n_in, uint32_t n_out, struct om_error *err);
 bool om_input_required(enum om_op op, uint32_t i);
@@ -54,11 +55,12 @@ int om_inf_axis(struct om_inf *c, int64_t axis, uint32_t rank, uint32_t *out);
 enum om_dtype_class { OM_CLASS_FLOAT = 1, OM_CLASS_INT = 2, OM_CLASS_BOOL = 4 };
 #define OM_CLASS_NUMBER (OM_CLASS_FLOAT | OM_CLASS_INT)
 #define OM_CLASS_ANY (OM_CLASS_NUMBER | OM_CLASS_BOOL)
-int om_inf_class(struct om_inf *c, uint32_t i, unsigned classes); /* input i is of one of the classes */
-int om_inf_same_dtype(struct om_inf *c, uint32_t i, uint32_t j);  /* both present inputs agree */
+int om_inf_class(struct om_inf *c, uint32_t i,
+                 unsigned classes); /* input i is of one of the classes */
+int om_inf_same_dtype(struct om_inf *c, uint32_t i, uint32_t j); /* both present inputs agree */
 
-/* The 1-D (or scalar) int64/int32 input i as dims. 1: known, 0: not known (length gets the number of elements, or
- * UINT32_MAX), negative: it is something else. */
+/* The 1-D (or scalar) int64/int32 input i as dims. 1: known, 0: not known (length gets the number
+ * of elements, or UINT32_MAX), negative: it is something else. */
 int om_inf_vector(struct om_inf *c, uint32_t i, const om_dim **content, uint32_t *length);
 /* The same when every element has to be a constant (axes, sizes). */
 int om_inf_ints(struct om_inf *c, uint32_t i, int64_t *out, uint32_t max, uint32_t *length);
@@ -69,8 +71,8 @@ const char *om_inf_text(const struct om_inf *c, om_dim d);
 const char *om_inf_shape_text(const struct om_inf *c, const om_dim *dims, size_t n);
 
 /* The rules, by file. */
-om_inf_fn om_inf_unary, om_inf_binary, om_inf_compare, om_inf_where, om_inf_cast,
-    om_inf_clip, om_inf_pow;
+om_inf_fn om_inf_unary, om_inf_binary, om_inf_compare, om_inf_where, om_inf_cast, om_inf_clip,
+    om_inf_pow;
 om_inf_fn om_inf_reshape, om_inf_expand, om_inf_tile, om_inf_shape_op, om_inf_dims, om_inf_concat,
     om_inf_split, om_inf_slice, om_inf_gather, om_inf_gather_elements, om_inf_gather_nd,
     om_inf_transpose, om_inf_squeeze, om_inf_unsqueeze, om_inf_range, om_inf_constant_of_shape,

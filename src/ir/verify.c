@@ -27,8 +27,8 @@ static int check_value(struct check *c, uint32_t id)
         return om_fail(c->err, OM_E_INTERNAL, "value %" PRIu32 " has no type", id);
     for (uint32_t i = 0; i < v->rank; i++)
         if (v->dims[i] == 0)
-            return om_fail(c->err, OM_E_INTERNAL, "value %" PRIu32 ": axis %" PRIu32
-                           " has no extent", id, i);
+            return om_fail(c->err, OM_E_INTERNAL,
+                           "value %" PRIu32 ": axis %" PRIu32 " has no extent", id, i);
     if (v->node != OM_NO_NODE && (v->node >= g->n_nodes || v->weight != OM_NO_WEIGHT))
         return om_fail(c->err, OM_E_INTERNAL, "value %" PRIu32 " has no producer", id);
     if (v->weight != OM_NO_WEIGHT && v->weight >= g->n_weights)
