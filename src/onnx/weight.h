@@ -1,0 +1,39 @@
+/* src/onnx/weight.h: the bytes of one weight, on their way into a file. */
+#ifndef OM_ONNX_WEIGHT_H
+#define OM_ONNX_WEIGHT_H
+
+#include "base/file.h"
+#include "ir/graph.h"
+
+/* Append the om_weight_bytes() bytes of w. Without a transform the kernel copies from the source's
+ * file; a cast or transpose passes through at most OM_WEIGHT_CHUNK bytes of memory per step. */
+#define OM_WEIGHT_CHUNK (4u << 20)
+int om_weight_stream(const struct om_weight *w, struct om_out *out, struct om_error *err);
+
+bool om_weight_transformed(const struct om_weight *w);
+
+/* What two weights with the same stored bytes have in common, comparable with memcmp. Only for
+ * weights with a file. The shape counts when it changes the order of the bytes. */
+struct om_weight_key {
+    const struct om_file *file;
+    uint64_t offset, bytes;
+    uint64_t cast; /* source and target dtype, 0 without a cast */
+    int64_t rows, cols;
+};
+struct om_weight_key om_weight_key(const struct om_weight *w);
+
+/* Where the bytes of a tensor lie, for TensorProto.external_data. */
+struct om_onnx_place {
+    const char *location;
+    uint64_t offset, length;
+};
+
+struct om_onnx_data;
+/* The checkpoint's own file, when w can be read from there as it is. */
+bool om_onnx_data_in_source(const struct om_onnx_data *d, const struct om_weight *w,
+                            struct om_onnx_place *place);
+/* The place of w in the data file; it is written there on the first call. */
+int om_onnx_data_place(struct om_onnx_data *d, const struct om_weight *w,
+                       struct om_onnx_place *place, struct om_error *err);
+
+#endif
