@@ -61,7 +61,7 @@ static void bert_head_masked_lm(om_scope root, const void *cfg, const struct om_
 
     x = om_activate(om_sub(transform, "transform_act_fn"), c->enc.act, x);
     x = om_layer_norm(om_sub(transform, "LayerNorm"), x, c->enc.eps);
-    om_output(root, "logits", om_encoder_vocabulary(s, c->tied, x, body->embeddings));
+    om_output(root, "logits", om_encoder_vocabulary(s, c->tied, x, body->embeddings, true));
 }
 
 const struct om_arch om_arch_bert = {

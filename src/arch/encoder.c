@@ -94,11 +94,13 @@ om_val om_encoder_pool(om_scope s, om_val hidden)
     return om_unary(s, OM_OP_Tanh, om_linear(om_sub(s, "dense"), first));
 }
 
-om_val om_encoder_vocabulary(om_scope s, bool tied, om_val x, om_val embeddings)
+om_val om_encoder_vocabulary(om_scope s, bool tied, om_val x, om_val embeddings,
+                             bool own_bias_first)
 {
     const om_scope decoder = om_sub(s, "decoder");
-    const bool own_name = !om_has_weight(s, "bias") && om_has_weight(decoder, "bias");
-    const om_val bias = om_weight(own_name ? decoder : s, "bias");
+    const om_scope first = own_bias_first ? s : decoder, second = own_bias_first ? decoder : s;
+    const bool fall_back = !om_has_weight(first, "bias") && om_has_weight(second, "bias");
+    const om_val bias = om_weight(fall_back ? second : first, "bias");
 
     return om_linear_with(decoder, x, tied ? embeddings : om_weight_stored(decoder, "weight"),
                           bias);
