@@ -1,6 +1,6 @@
 /* src/arch/build.c: an architecture and a task become the graphs of an export: inputs, body, head,
  * cache, merged decoder. */
-#include "arch/arch.h"
+#include "arch/internal.h"
 
 #define LIST(...)         \
     (const char *const[]) \
@@ -11,7 +11,7 @@
 struct build {
     const struct om_arch_job *job;
     enum om_part part;
-    struct om_builder b;
+    struct om_builder *b;
 };
 
 size_t om_arch_parts(const struct om_arch_job *job, bool monolith, bool post_process,
@@ -50,7 +50,7 @@ static enum om_port_set port_set(const struct build *bd)
         return OM_PORTS_ENCODER;
     if (bd->job->task->head == OM_HEAD_CHOICE)
         return OM_PORTS_CHOICE;
-    return bd->b.past ? OM_PORTS_CAUSAL_PAST : OM_PORTS_TEXT;
+    return bd->b->past ? OM_PORTS_CAUSAL_PAST : OM_PORTS_TEXT;
 }
 
 static const char *const *input_names(const struct build *bd)
@@ -69,7 +69,7 @@ static bool takes_input(const struct build *bd, const char *name)
     if (strcmp(name, "position_ids") == 0)
         return bd->job->task->positions;
     if (strcmp(name, "past_key_values") == 0)
-        return bd->b.past;
+        return bd->b->past;
     if (strcmp(name, "encoder_hidden_states") == 0)
         return bd->part != OM_PART_DECODER_PAST; /* the cached keys and values stand for them */
     return true;
@@ -79,7 +79,7 @@ static bool takes_input(const struct build *bd, const char *name)
 static void declare(struct build *bd, const char *name, const char *table_name,
                     const int64_t *sizes)
 {
-    struct om_builder *b = &bd->b;
+    struct om_builder *b = bd->b;
     const char *const *axes = om_port_axes(port_set(bd), table_name);
     const char *filled[OM_RANK_MAX + 1] = { NULL };
     const enum om_dtype dtype = om_port_dtype(table_name);
@@ -102,7 +102,7 @@ static void declare(struct build *bd, const char *name, const char *table_name,
 
 static void declare_past(struct build *bd)
 {
-    struct om_builder *b = &bd->b;
+    struct om_builder *b = bd->b;
     const int64_t sizes[] = { b->kv.heads, b->kv.head_dim };
 
     for (int64_t i = 0; i < b->kv.layers && b->g->rc == 0; i++)
@@ -134,12 +134,12 @@ static void declare_inputs(struct build *bd)
         if (strcmp(*name, "past_key_values") == 0)
             declare_past(bd);
         else
-            declare(bd, *name, *name, &bd->b.kv.hidden);
+            declare(bd, *name, *name, &bd->b->kv.hidden);
     }
     if (bd->part == OM_PART_DECODER_MERGED)
         declare(bd, "use_cache_branch", "use_cache_branch", NULL);
     if (port_set(bd) == OM_PORTS_CHOICE)
-        flatten_choices(&bd->b);
+        flatten_choices(bd->b);
 }
 
 /* ---- bodies ---- */
@@ -148,12 +148,12 @@ static void emit_head(struct build *bd, const struct om_body *body)
 {
     const struct om_arch_job *job = bd->job;
 
-    job->arch->heads[job->task->head](om_builder_root(&bd->b), job->cfg, body);
+    job->arch->heads[job->task->head](om_builder_root(bd->b), job->cfg, body);
 }
 
 static void emit_presents(struct build *bd)
 {
-    struct om_builder *b = &bd->b;
+    struct om_builder *b = bd->b;
     const size_t slots = om_builder_slots(b);
 
     for (int64_t i = 0; i < b->kv.layers && b->present && b->g->rc == 0; i++)
@@ -172,11 +172,11 @@ static om_val optional_input(om_scope root, const char *name)
 static void build_decoder(struct build *bd)
 {
     const struct om_arch_job *job = bd->job;
-    const om_scope root = om_builder_root(&bd->b);
+    const om_scope root = om_builder_root(bd->b);
     struct om_body body = { 0 };
 
     job->arch->decode(root, job->cfg, om_input(root, "input_ids"),
-                      bd->b.past ? (om_val){ 0 } : om_input(root, "encoder_hidden_states"),
+                      bd->b->past ? (om_val){ 0 } : om_input(root, "encoder_hidden_states"),
                       optional_input(root, "encoder_attention_mask"), &body);
     emit_head(bd, &body);
     emit_presents(bd);
@@ -186,7 +186,7 @@ static void build_decoder(struct build *bd)
 static void build_monolith(struct build *bd)
 {
     const struct om_arch_job *job = bd->job;
-    const om_scope root = om_builder_root(&bd->b);
+    const om_scope root = om_builder_root(bd->b);
     const om_val mask = om_input(root, "attention_mask");
     const om_val hidden = job->arch->encode(root, job->cfg, om_input(root, "input_ids"), mask);
     struct om_body body = { 0 };
@@ -198,7 +198,7 @@ static void build_monolith(struct build *bd)
 static void build_body(struct build *bd)
 {
     const struct om_arch_job *job = bd->job;
-    const om_scope root = om_builder_root(&bd->b);
+    const om_scope root = om_builder_root(bd->b);
     struct om_body body = { 0 };
 
     job->arch->build(root, job->cfg, job->task->head, &body);
@@ -225,7 +225,7 @@ static void fill_cross_presents(struct om_builder *b)
 
 static uint32_t build_branch(struct build *bd, bool past)
 {
-    struct om_builder *b = &bd->b;
+    struct om_builder *b = bd->b;
     const uint32_t block =
         om_graph_block_begin(b->g, past ? OM_SVL("with_past") : OM_SVL("no_past"));
 
@@ -239,7 +239,7 @@ static uint32_t build_branch(struct build *bd, bool past)
 
 static void build_merged(struct build *bd)
 {
-    struct om_builder *b = &bd->b;
+    struct om_builder *b = bd->b;
     struct om_graph *g = b->g;
     const om_scope root = om_builder_root(b);
     const om_val cond = om_input(root, "use_cache_branch");
@@ -276,13 +276,13 @@ static void set_cache(struct build *bd)
     if (!job->arch->kv)
         return;
     job->arch->kv(job->cfg, &kv);
-    bd->b.cross = seq2seq;
-    bd->b.present = job->past && (!seq2seq || is_decoder_part(bd->part));
+    bd->b->cross = seq2seq;
+    bd->b->present = job->past && (!seq2seq || is_decoder_part(bd->part));
     if (seq2seq)
-        bd->b.past = bd->part == OM_PART_DECODER_PAST || bd->part == OM_PART_DECODER_MERGED;
+        bd->b->past = bd->part == OM_PART_DECODER_PAST || bd->part == OM_PART_DECODER_MERGED;
     else /* the headless decoder gives a cache and takes none, as in the original */
-        bd->b.past = job->past && job->task->head != OM_HEAD_HIDDEN;
-    om_builder_set_kv(&bd->b, &kv);
+        bd->b->past = job->past && job->task->head != OM_HEAD_HIDDEN;
+    om_builder_set_kv(bd->b, &kv);
 }
 
 static void build_graph(struct build *bd)
@@ -291,14 +291,14 @@ static void build_graph(struct build *bd)
 
     set_cache(bd);
     declare_inputs(bd);
-    if (bd->b.g->rc < 0)
+    if (bd->b->g->rc < 0)
         return;
     if (bd->part == OM_PART_DECODER_MERGED)
         build_merged(bd);
     else if (is_decoder_part(bd->part))
         build_decoder(bd);
     else if (bd->part == OM_PART_ENCODER) {
-        const om_scope root = om_builder_root(&bd->b);
+        const om_scope root = om_builder_root(bd->b);
         om_output(root, "last_hidden_state",
                   job->arch->encode(root, job->cfg, om_input(root, "input_ids"),
                                     om_input(root, "attention_mask")));
@@ -311,7 +311,7 @@ static void build_graph(struct build *bd)
 /* Give output axes the names that programs expect, except where the axis has a fixed size. */
 static void name_axes(struct build *bd)
 {
-    struct om_graph *g = bd->b.g;
+    struct om_graph *g = bd->b->g;
 
     for (size_t i = 0; i < g->blocks[0].n_outputs && g->rc == 0; i++) {
         struct om_port *port = &g->blocks[0].outputs[i];
@@ -335,31 +335,47 @@ static void name_axes(struct build *bd)
     }
 }
 
-int om_arch_build(const struct om_arch_job *job, enum om_part part, struct om_arena *a,
-                  struct om_graph **out, struct om_error *err)
+int om_arch_graph(const struct om_arch_job *job, const char *file, struct om_arena *a,
+                  void (*fill)(struct om_builder *b, void *user), void *user, struct om_graph **out,
+                  struct om_error *err)
 {
-    struct build bd = { .job = job, .part = part };
+    struct om_builder b = { 0 };
     struct om_graph *g = NULL;
     int rc = om_graph_new(a, NULL, OM_SVL("main_graph"), &g, err);
 
     if (rc < 0)
         return rc;
-    rc = om_builder_init(&bd.b, g, job->ctx, job->ckpt, job->config, om_part_file(part), err);
-    if (rc < 0)
-        goto out;
-    bd.b.storage = job->storage;
-    bd.b.fixes = job->fixes;
-    bd.b.n_fixes = job->n_fixes;
-    build_graph(&bd);
-    name_axes(&bd);
-    rc = om_builder_finish(&bd.b, err);
+    rc = om_builder_init(&b, g, job->ctx, job->ckpt, job->config, file, err);
+    if (rc == 0) {
+        b.storage = job->storage;
+        b.fixes = job->fixes;
+        b.n_fixes = job->n_fixes;
+        fill(&b, user);
+        rc = om_builder_finish(&b, err);
+    }
     if (rc == 0)
         rc = om_graph_finish(g, err);
-out:
-    om_builder_release(&bd.b);
+    om_builder_release(&b);
     if (rc == 0)
         *out = g;
     else
         om_graph_free(g);
     return rc;
+}
+
+static void fill_part(struct om_builder *b, void *user)
+{
+    struct build *bd = user;
+
+    bd->b = b;
+    build_graph(bd);
+    name_axes(bd);
+}
+
+int om_arch_build(const struct om_arch_job *job, enum om_part part, struct om_arena *a,
+                  struct om_graph **out, struct om_error *err)
+{
+    struct build bd = { .job = job, .part = part };
+
+    return om_arch_graph(job, om_part_file(part), a, fill_part, &bd, out, err);
 }

@@ -22,7 +22,7 @@ typedef struct {
     struct om_builder *b;
     struct om_source *source;
     const char *weights; /* "" or a prefix that ends with a dot; arena */
-    const char *path;    /* "" or "bert.encoder.layer.0", the scope of nodes; arena */
+    const char *path;    /* "" or "bert/encoder/layer.0", the scope of nodes; arena */
 } om_scope;
 
 /* ---- scopes and weights (nn/scope.c) ---- */

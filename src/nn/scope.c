@@ -8,9 +8,16 @@ static om_scope scope_nomem(om_scope s)
     return s;
 }
 
+/* The path of the child name: its dots become slashes, except before the number of a list's entry
+ * ("layer.0"). */
 static const char *child_path(om_scope s, const char *name)
 {
-    return om_arena_printf(s.b->g->arena, "%s%s%s", s.path, *s.path ? "." : "", name);
+    char *path = om_arena_printf(s.b->g->arena, "%s%s%s", s.path, *s.path ? "/" : "", name);
+
+    for (char *c = path; c && *c; c++)
+        if (*c == '.' && (c[1] < '0' || c[1] > '9'))
+            *c = '/';
+    return path;
 }
 
 om_scope om_sub(om_scope s, const char *fmt, ...)
@@ -36,7 +43,7 @@ om_scope om_named(om_scope s, const char *name)
 {
     om_scope sub = s;
 
-    if (!om_ok(s))
+    if (!om_ok(s) || !*name)
         return s;
     sub.path = child_path(s, name);
     return sub.path ? sub : scope_nomem(s);
@@ -53,8 +60,8 @@ om_scope om_sub_optional(om_scope s, const char *name)
 
 om_scope om_with_ckpt(om_scope s, const struct om_ckpt *ckpt)
 {
-    const char *dot = strrchr(s.path, '.');
-    const char *prefix = om_arena_printf(s.b->g->arena, "%s.", dot ? dot + 1 : s.path);
+    const char *slash = strrchr(s.path, '/');
+    const char *prefix = om_arena_printf(s.b->g->arena, "%s.", slash ? slash + 1 : s.path);
     om_scope other = s;
 
     if (!prefix)
