@@ -182,12 +182,10 @@ static json_t *unmark(json_t *j)
 
 /* ---- parsing ---- */
 
-static int fail_parse(om_sv text, size_t pos, const json_error_t *e, struct om_error *err)
+static int fail_at(om_sv text, size_t pos, const char *what, struct om_error *err)
 {
     size_t line = 1, column = 1;
 
-    if (e->text[0] == '\0' || json_error_code(e) == json_error_out_of_memory)
-        return om_fail(err, OM_E_NOMEM, "out of memory for a JSON text of %zu bytes", text.len);
     for (size_t i = 0; i < OM_MIN(pos, text.len); i++) {
         if (text.ptr[i] == '\n') {
             line++;
@@ -196,9 +194,19 @@ static int fail_parse(om_sv text, size_t pos, const json_error_t *e, struct om_e
             column += ((unsigned char)text.ptr[i] & 0xC0) != 0x80; /* characters, not bytes */
         }
     }
-    return om_fail(
-        err, OM_E_FORMAT, "line %zu, column %zu: %s%s", line, column, e->text,
-        json_error_code(e) == json_error_numeric_overflow ? " (a number must fit 64 bits)" : "");
+    return om_fail(err, OM_E_FORMAT, "line %zu, column %zu: %s", line, column, what);
+}
+
+static int fail_parse(om_sv text, size_t pos, const json_error_t *e, struct om_error *err)
+{
+    int rc;
+
+    if (e->text[0] == '\0' || json_error_code(e) == json_error_out_of_memory)
+        return om_fail(err, OM_E_NOMEM, "out of memory for a JSON text of %zu bytes", text.len);
+    rc = fail_at(text, pos, e->text, err);
+    if (json_error_code(e) == json_error_numeric_overflow)
+        rc = om_wrap(err, rc, "a number does not fit 64 bits");
+    return rc;
 }
 
 /* Parse source: the text itself, or the marked copy of it. */
@@ -221,8 +229,11 @@ static int parse_source(om_sv text, om_sv source, bool is_marked, unsigned flags
 int om_json_parse(om_sv text, unsigned flags, struct om_json **out, struct om_error *err)
 {
     struct om_buf copy = OM_BUF_INIT(SIZE_MAX / 2);
+    const char *const nul = text.len ? memchr(text.ptr, '\0', text.len) : NULL;
     size_t at = 0;
 
+    if (nul) /* jansson would skip it after a literal */
+        return fail_at(text, (size_t)(nul - text.ptr), "NUL byte", err);
     if (!next_nonfinite(text, &at))
         return parse_source(text, text, false, flags, out, err);
     mark_nonfinites(text, &copy);

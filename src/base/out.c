@@ -23,12 +23,11 @@ static int fail_errno(const struct om_out *o, const char *what, struct om_error 
 
 /* ---- opening ---- */
 
-static bool same_inode(int fd, const char *path)
+static bool is_named(const struct stat *st, const char *path)
 {
-    struct stat a, b;
+    struct stat named;
 
-    return fstat(fd, &a) == 0 && lstat(path, &b) == 0 && a.st_dev == b.st_dev &&
-           a.st_ino == b.st_ino;
+    return lstat(path, &named) == 0 && st->st_dev == named.st_dev && st->st_ino == named.st_ino;
 }
 
 /* Not every file system has locks; without them a leftover is still replaced. */
@@ -37,27 +36,38 @@ static bool lock_unavailable(int error)
     return error == ENOLCK || error == ENOSYS || error == EOPNOTSUPP || error == EINVAL;
 }
 
+static int lock_partial(const struct om_out *o, struct om_error *err)
+{
+    if (flock(o->fd, LOCK_EX | LOCK_NB) == 0 || lock_unavailable(errno))
+        return 0;
+    if (errno == EWOULDBLOCK)
+        return om_fail(err, OM_E_IO, "%s: another process is writing this file", o->path);
+    return fail_errno(o, "cannot lock the file", err);
+}
+
 /* Open and lock the partial file. Between the two another run may have renamed or removed it: then
  * the lock is on a file that has no name any more, and *retry asks for another attempt. */
 static int open_locked(struct om_out *o, bool *retry, struct om_error *err)
 {
     struct stat st;
+    int rc = 0;
 
     *retry = false;
     o->fd = open(o->partial, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
-    if (o->fd < 0 || fstat(o->fd, &st) < 0)
+    if (o->fd < 0)
         return fail_errno(o, "cannot create the file", err);
-    if (!S_ISREG(st.st_mode))
+    OM_TRY(lock_partial(o, err));
+    if (fstat(o->fd, &st) < 0)
+        rc = fail_errno(o, "cannot examine the file", err);
+    else if (!S_ISREG(st.st_mode))
         return om_fail(err, OM_E_IO, "%s: %s is in the way", o->path, o->partial);
-    if (flock(o->fd, LOCK_EX | LOCK_NB) < 0 && !lock_unavailable(errno)) {
-        if (errno == EWOULDBLOCK)
-            return om_fail(err, OM_E_IO, "%s: another process is writing this file", o->path);
-        return fail_errno(o, "cannot lock the file", err);
-    }
-    *retry = !same_inode(o->fd, o->partial);
-    if (!*retry && ftruncate(o->fd, 0) < 0)
-        return fail_errno(o, "cannot empty the leftover of an earlier run", err);
-    return 0;
+    else if (!is_named(&st, o->partial))
+        *retry = true;
+    else if (ftruncate(o->fd, 0) < 0)
+        rc = fail_errno(o, "cannot empty the leftover of an earlier run", err);
+    if (rc < 0)
+        unlink(o->partial);
+    return rc;
 }
 
 static int open_partial(struct om_out *o, struct om_error *err)

@@ -19,8 +19,12 @@ struct test {
     struct om_arena arena;
 };
 
+#ifndef TEST_LIST
+#define TEST_LIST "unit/tests.def"
+#endif
+
 #define TEST(name) extern const struct test_entry t_##name[];
-#include "unit/tests.def"
+#include TEST_LIST
 #undef TEST
 
 static const struct {
@@ -28,7 +32,7 @@ static const struct {
     const struct test_entry *entries;
 } groups[] = {
 #define TEST(name) { #name, t_##name },
-#include "unit/tests.def"
+#include TEST_LIST
 #undef TEST
 };
 

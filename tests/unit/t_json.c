@@ -43,9 +43,9 @@ static void refused(struct test *t)
         { "[\"\xC0\x80\"]", "line 1" },
         { "\"\\ud800\"", "line 1" },
         { "\xEF\xBB\xBF{}", "line 1" },
-        { "[9223372036854775808]", "must fit 64 bits" },
-        { "[-9223372036854775809]", "must fit 64 bits" },
-        { "[1e999]", "must fit 64 bits" },
+        { "[9223372036854775808]", "does not fit 64 bits" },
+        { "[-9223372036854775809]", "does not fit 64 bits" },
+        { "[1e999]", "does not fit 64 bits" },
         { "[\n NaN,\n \"\xC3\xA9\", NaN, x]",
           "line 3, column 13" }, /* position in the given text */
     };
@@ -59,6 +59,26 @@ static void refused(struct test *t)
         CHECK(t, j == NULL);
         om_error_release(&err);
         om_json_free(j);
+    }
+}
+
+static void nul_bytes(struct test *t)
+{
+    static const struct {
+        const char *text;
+        size_t len;
+    } cases[] = {
+        { "[null\0, 1]", 10 }, { "[1\0]", 4 }, { "1\0", 2 }, { "[\"\0\"]", 5 }, { "\0", 1 }
+    };
+
+    for (size_t i = 0; i < OM_COUNT(cases); i++) {
+        struct om_json *j = NULL;
+        struct om_error err = OM_ERROR_INIT;
+        test_case(t, "case %zu", i);
+        CHECK_INT(t, om_json_parse((om_sv){ cases[i].text, cases[i].len }, 0, &j, &err),
+                  OM_E_FORMAT);
+        CHECK_HAS(t, om_error_text(&err), "NUL byte");
+        om_error_release(&err);
     }
 }
 
@@ -301,10 +321,14 @@ static void from_file(struct test *t)
     om_arena_release(&a);
 }
 
-const struct test_entry t_json[] = {
-    { "refused", refused },       { "depth", depth },
-    { "duplicates", duplicates }, { "getters", getters },
-    { "nonfinite", nonfinite },   { "written", written },
-    { "patched", patched },       { "patch_refused", patch_refused },
-    { "from_file", from_file },   TEST_END
-};
+const struct test_entry t_json[] = { { "refused", refused },
+                                     { "nul_bytes", nul_bytes },
+                                     { "depth", depth },
+                                     { "duplicates", duplicates },
+                                     { "getters", getters },
+                                     { "nonfinite", nonfinite },
+                                     { "written", written },
+                                     { "patched", patched },
+                                     { "patch_refused", patch_refused },
+                                     { "from_file", from_file },
+                                     TEST_END };
