@@ -523,6 +523,7 @@ int om_infer(struct om_graph *g, const struct om_node *n, struct om_error *err)
 
     if (n->op <= OM_OP_NONE || n->op >= OM_OP_COUNT || !rules[n->op])
         return om_fail(err, OM_E_INTERNAL, "operator %d has no inference", (int)n->op);
+    OM_TRY(om_check_arity(n->op, n->n_in, n->n_out, err));
     for (uint32_t i = 0; i < n->n_in; i++)
         if (n->in[i].id == 0 && om_input_required(n->op, i))
             return om_fail(err, OM_E_FORMAT, "input %" PRIu32 " is missing", i);
