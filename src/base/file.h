@@ -44,7 +44,7 @@ struct om_out {
 
 int om_out_open(struct om_out *o, const char *dir, const char *name, struct om_ctx *ctx, struct om_error *err);
 int om_out_write(struct om_out *o, const void *data, size_t len, struct om_error *err);
-/* Append len bytes of in from offset: copy_file_range where it works, reads and writes elsewhere. */
+/* Append len bytes of in from offset: copy_file_range where it works and pages line up, reads and writes elsewhere. */
 int om_out_copy(struct om_out *o, const struct om_file *in, uint64_t offset, uint64_t len, struct om_error *err);
 /* Make the empty output a reflink of in where the file system can, else copy it. */
 int om_out_clone(struct om_out *o, const struct om_file *in, struct om_error *err);
