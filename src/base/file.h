@@ -42,6 +42,8 @@ struct om_out {
 };
 #define OM_OUT_INIT { .path = NULL, .fd = -1 }
 
+/* name is a plain file name, dir an existing directory. Every other call may fail; then, as at any other time
+ * before a successful commit, om_out_abort() removes the file. Messages name the final path. */
 int om_out_open(struct om_out *o, const char *dir, const char *name, struct om_ctx *ctx, struct om_error *err);
 int om_out_write(struct om_out *o, const void *data, size_t len, struct om_error *err);
 /* Append len bytes of in from offset: copy_file_range where it works and pages line up, reads and writes elsewhere. */

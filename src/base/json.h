@@ -1,8 +1,9 @@
 /* src/base/json.h: JSON documents, strict on the way in, read through a handful of typed getters.
  *
- * Backed by jansson: UTF-8 is checked, the whole input is consumed, depth is bounded, \u0000 is allowed in
- * strings, integers that do not fit int64 are refused. Python's NaN, Infinity and -Infinity are read as
- * reals. A document owns its values; views into it live as long as it does. */
+ * Backed by jansson: UTF-8 is checked, the whole input is consumed, depth is bounded (2048), \u0000 is allowed
+ * in strings but not in keys, integers that do not fit int64 and reals that do not fit a double are refused.
+ * Python's NaN, Infinity and -Infinity are read as reals. A document owns its values; views into it live as
+ * long as it does. */
 #ifndef OM_JSON_H
 #define OM_JSON_H
 
@@ -43,7 +44,8 @@ bool om_json_next(const struct om_json *object, struct om_json_iter *it);
 void om_json_write(struct om_buf *b, const struct om_json *v, unsigned indent);
 
 /* Copy a JSON object's text and replace or append top-level members, every other byte unchanged (numbers keep
- * their spelling). value is JSON text. */
+ * their spelling). value is JSON text. New members look like the last one; of patches with the same key the
+ * last counts. */
 struct om_json_patch { const char *key; const char *value; };
 int om_json_patch(om_sv text, const struct om_json_patch *patches, size_t n, struct om_buf *out, struct om_error *err);
 
