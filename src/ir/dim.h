@@ -31,7 +31,7 @@ bool om_dim_is_symbol(const struct om_dims *d, om_dim a, om_sv *name);
 om_dim om_dim_broadcast(struct om_dims *d, om_dim a, om_dim b);
 
 /* A symbol for an extent that cannot be known: "unk__0", "unk__1" ... Such a symbol may stand for any extent, so
- * inference lets it be equal to whatever it meets. */
+ * inference lets it be equal to whatever it meets. Numbers follow the order of the calls. */
 #define OM_DIM_UNKNOWN "unk__"
 om_dim om_dim_fresh(struct om_dims *d);
 bool om_dim_is_unknown(const struct om_dims *d, om_dim a); /* a fresh symbol occurs in it */

@@ -315,12 +315,33 @@ static int rotary_dim(struct om_inf *c, om_dim head_size, om_dim *dim)
     return 0;
 }
 
+/* cos and sin: [B or 1, S, dim/2] for every position, or [max, dim/2] to be looked up by
+ * position_ids [B or 1, S]. */
+static int rotary_tables(struct om_inf *c, om_dim batch, om_dim seq, om_dim half)
+{
+    const struct om_value *cos = om_inf_in(c, 1), *ids = om_inf_in(c, 3);
+    const struct om_shape rows = { .rank = ids ? 2 : 3, .dims = { batch, seq, half } };
+
+    OM_TRY(check_rank(c, 1, ids ? 2 : 3));
+    OM_TRY(check_rank(c, 2, ids ? 2 : 3));
+    for (uint32_t k = 0; k < cos->rank; k++)
+        OM_TRY(same_axis(c, 1, 2, k));
+    if (om_inf_merge(c, cos->dims[cos->rank - 1], half) == 0)
+        return om_fail(c->err, OM_E_FORMAT,
+                       "the tables have %s columns, half of the rotary dims is %s",
+                       om_inf_text(c, cos->dims[cos->rank - 1]), om_inf_text(c, half));
+    if (!ids)
+        return om_inf_broadcast_into(c, &rows, cos, "the table");
+    if (ids->rank != 2 || ids->dtype != OM_I64)
+        return om_fail(c->err, OM_E_FORMAT, "position_ids are %s%s, not int64 of rank 2",
+                       om_dtype_text(ids->dtype), om_inf_shape_text(c, ids->dims, ids->rank));
+    return om_inf_broadcast_into(c, &rows, ids, "position_ids");
+}
+
 int om_inf_rotary(struct om_inf *c)
 {
-    const struct om_value *x = om_inf_in(c, 0), *cos = om_inf_in(c, 1), *ids = om_inf_in(c, 3);
+    const struct om_value *x = om_inf_in(c, 0);
     const struct om_shape s = om_inf_shape(x);
-    const om_dim seq = x->rank == 4 ? x->dims[2] : x->rank == 3 ? x->dims[1] : 0;
-    struct om_shape rows = { .rank = 3 };
     om_dim size = 0, dim = 0;
 
     OM_TRY(om_inf_class(c, 0, OM_CLASS_FLOAT));
@@ -328,26 +349,8 @@ int om_inf_rotary(struct om_inf *c)
     OM_TRY(om_inf_same_dtype(c, 0, 2));
     OM_TRY(rotary_head_size(c, x, &size));
     OM_TRY(rotary_dim(c, size, &dim));
-    OM_TRY(check_rank(c, 1, ids ? 2 : 3));
-    OM_TRY(check_rank(c, 2, ids ? 2 : 3));
-    for (uint32_t k = 0; k < cos->rank; k++)
-        OM_TRY(same_axis(c, 1, 2, k));
     dim = om_dim_div(c->d, dim, om_dim_const(c->d, 2));
-    if (om_inf_merge(c, cos->dims[cos->rank - 1], dim) == 0)
-        return om_fail(c->err, OM_E_FORMAT,
-                       "the tables have %s columns, half of the rotary dims is %s",
-                       om_inf_text(c, cos->dims[cos->rank - 1]), om_inf_text(c, dim));
-    rows.dims[0] = x->dims[0];
-    rows.dims[1] = seq;
-    rows.dims[2] = dim;
-    if (!ids)
-        OM_TRY(om_inf_broadcast_into(c, &rows, cos, "the table"));
-    rows.rank = 2;
-    if (ids && (ids->rank != 2 || ids->dtype != OM_I64))
-        return om_fail(c->err, OM_E_FORMAT, "position_ids are %s%s, not int64 of rank 2",
-                       om_dtype_text(ids->dtype), om_inf_shape_text(c, ids->dims, ids->rank));
-    if (ids)
-        OM_TRY(om_inf_broadcast_into(c, &rows, ids, "position_ids"));
+    OM_TRY(rotary_tables(c, x->dims[0], x->dims[x->rank == 4 ? 2 : 1], dim));
     return om_inf_set(c, 0, x->dtype, &s);
 }
 

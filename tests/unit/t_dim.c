@@ -246,6 +246,80 @@ static void fresh(struct test *t)
     teardown(&f);
 }
 
+/* Canonical forms have the value of what they were made from: random expressions over positive
+ * symbols, checked against plain arithmetic. */
+static uint64_t next_random(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
+}
+
+enum { POOL = 48, POINTS = 4 };
+
+struct sample {
+    om_dim dim;
+    int64_t at[POINTS]; /* its value for each binding */
+};
+
+static bool combine(struct fixture *f, unsigned op, const struct sample *a, const struct sample *b,
+                    struct sample *out)
+{
+    om_dim (*const fns[])(struct om_dims *, om_dim, om_dim) = { om_dim_add, om_dim_sub, om_dim_mul,
+                                                                om_dim_div };
+
+    out->dim = fns[op](f->d, a->dim, b->dim);
+    for (size_t i = 0; i < POINTS; i++) {
+        const int64_t x = a->at[i], y = b->at[i];
+        if (x > 1000000 || x < -1000000 || y > 1000000 || y < -1000000 || (op == 3 && y <= 0))
+            return false;
+        out->at[i] = op == 0 ? x + y : op == 1 ? x - y : op == 2 ? x * y : x / y - (x % y < 0);
+    }
+    return out->dim != 0;
+}
+
+static void random_algebra(struct test *t)
+{
+    static const char *const symbols[] = { "a", "b", "c" };
+    uint64_t state = 0x9E3779B97F4A7C15;
+    struct sample pool[POOL];
+    struct om_dim_env env;
+    struct fixture f;
+    int checked = 0;
+
+    setup(t, &f);
+    for (int round = 0; round < 60; round++) {
+        for (size_t i = 0; i < OM_COUNT(symbols) + 4; i++) {
+            const bool symbol = i < OM_COUNT(symbols);
+            const int64_t v = (int64_t)(next_random(&state) % 9) - 2;
+            pool[i].dim = symbol ? parse(&f, symbols[i]) : om_dim_const(f.d, v);
+            for (size_t k = 0; k < POINTS; k++)
+                pool[i].at[k] = symbol ? 1 + (int64_t)(next_random(&state) % 20) : v;
+        }
+        for (size_t n = OM_COUNT(symbols) + 4; n < POOL;)
+            n += combine(&f, next_random(&state) % 4, &pool[next_random(&state) % n],
+                         &pool[next_random(&state) % n], &pool[n]);
+        for (size_t k = 0; k < POINTS; k++) {
+            CHECK(t, om_dim_env_init(&env, &f.arena, f.d) == 0);
+            for (size_t i = 0; i < OM_COUNT(symbols); i++)
+                om_dim_bind(&env, om_sv_str(symbols[i]), pool[i].at[k]);
+            for (size_t i = 0; i < POOL; i++) {
+                const char *said = om_dim_text(f.d, pool[i].dim);
+                int64_t v;
+                if (!om_dim_eval(&env, pool[i].dim, &v))
+                    continue; /* a divisor inside is 0 for this binding, or an overflow */
+                test_case(t, "%s", said);
+                CHECK_INT(t, v, pool[i].at[k]);
+                CHECK_INT(t, parse(&f, said), pool[i].dim);
+                checked++;
+            }
+        }
+    }
+    CHECK(t, checked > 5000);
+    teardown(&f);
+}
+
 /* The canonical form does not depend on the order in which symbols were met. */
 static void order_of_symbols(struct test *t)
 {
@@ -316,6 +390,7 @@ const struct test_entry t_dim[] = { { "text", text },
                                     { "values", values },
                                     { "structure", structure },
                                     { "fresh", fresh },
+                                    { "random_algebra", random_algebra },
                                     { "order_of_symbols", order_of_symbols },
                                     { "bounds", bounds },
                                     { "short_memory", short_memory },

@@ -170,7 +170,7 @@ static void run_case(struct test *t, const struct infer_case *k)
 
     test_case(t, "%s(%s) %s", k->op, k->inputs, k->attrs);
     if (om_graph_new(&f.arena, NULL, OM_SVL("g"), &f.g, NULL) < 0) {
-        CHECK(t, !"out of memory");
+        CHECK(t, f.g != NULL);
         return;
     }
     while (rest.len > 0 && om_sv_split(&rest, ';', &part))
