@@ -39,6 +39,7 @@ struct om_out {
     size_t buf_len;
     struct om_ctx *ctx;     /* progress and cancellation; may be NULL */
     uint64_t total;         /* expected size for the progress; 0: unknown */
+    bool failed;            /* some bytes are missing: all later calls fail, nothing is published */
 };
 #define OM_OUT_INIT { .path = NULL, .fd = -1 }
 

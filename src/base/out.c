@@ -149,11 +149,31 @@ static int write_through(struct om_out *o, const uint8_t *p, size_t len, struct 
     return 0;
 }
 
-int om_out_flush(struct om_out *o, struct om_error *err)
+/* After a failure nobody knows how many bytes reached the file, so it cannot be continued. */
+static int check_usable(const struct om_out *o, struct om_error *err)
+{
+    if (!o->failed)
+        return 0;
+    return om_fail(err, OM_E_IO, "%s: cannot go on after an earlier failure", o->path);
+}
+
+static int settle(struct om_out *o, int rc)
+{
+    o->failed |= rc < 0;
+    return rc;
+}
+
+static int flush(struct om_out *o, struct om_error *err)
 {
     OM_TRY(write_through(o, o->buf, o->buf_len, err));
     o->buf_len = 0;
     return 0;
+}
+
+int om_out_flush(struct om_out *o, struct om_error *err)
+{
+    OM_TRY(check_usable(o, err));
+    return settle(o, flush(o, err));
 }
 
 /* What the buffer takes until the file position is a multiple of BUFFER. Writes that end there keep
@@ -168,13 +188,11 @@ static int buffered(struct om_out *o, size_t len, struct om_error *err)
 {
     o->buf_len += len;
     o->pos += len;
-    return o->pos % BUFFER == 0 ? om_out_flush(o, err) : 0;
+    return o->pos % BUFFER == 0 ? flush(o, err) : 0;
 }
 
-int om_out_write(struct om_out *o, const void *data, size_t len, struct om_error *err)
+static int write_some(struct om_out *o, const uint8_t *p, size_t len, struct om_error *err)
 {
-    const uint8_t *p = data;
-
     while (len > 0) {
         size_t now = OM_MIN(len, room(o));
         if (now < BUFFER) {
@@ -190,6 +208,12 @@ int om_out_write(struct om_out *o, const void *data, size_t len, struct om_error
         len -= now;
     }
     return 0;
+}
+
+int om_out_write(struct om_out *o, const void *data, size_t len, struct om_error *err)
+{
+    OM_TRY(check_usable(o, err));
+    return settle(o, write_some(o, data, len, err));
 }
 
 int om_out_pad(struct om_out *o, uint64_t align, struct om_error *err)
@@ -259,27 +283,33 @@ static int copy_by_reading(struct om_out *o, const struct om_file *in, uint64_t 
     return 0;
 }
 
-/* Pages of the input become pages of the output: only then does the kernel move them at full speed.
- */
+/* Pages of the input become pages of the output: only then does the kernel move them fast. */
 static bool pages_match(const struct om_out *o, uint64_t offset)
 {
     return (o->pos - offset) % PAGE == 0;
 }
 
+static int copy_some(struct om_out *o, const struct om_file *in, uint64_t offset, uint64_t len,
+                     struct om_error *err)
+{
+    if (pages_match(o, offset)) {
+        OM_TRY(flush(o, err));
+        OM_TRY(copy_in_kernel(o, in, &offset, &len, err));
+    }
+    return copy_by_reading(o, in, offset, len, err);
+}
+
 int om_out_copy(struct om_out *o, const struct om_file *in, uint64_t offset, uint64_t len,
                 struct om_error *err)
 {
+    OM_TRY(check_usable(o, err));
     if (offset > in->size || len > in->size - offset)
         return om_fail(err, OM_E_INTERNAL,
                        "%s: bytes %" PRIu64 " + %" PRIu64 " lie outside of its %" PRIu64, in->path,
                        offset, len, in->size);
     if (len <= SMALL)
         return len ? om_out_write(o, in->data + offset, (size_t)len, err) : 0;
-    if (pages_match(o, offset)) {
-        OM_TRY(om_out_flush(o, err));
-        OM_TRY(copy_in_kernel(o, in, &offset, &len, err));
-    }
-    return copy_by_reading(o, in, offset, len, err);
+    return settle(o, copy_some(o, in, offset, len, err));
 }
 
 int om_out_clone(struct om_out *o, const struct om_file *in, struct om_error *err)

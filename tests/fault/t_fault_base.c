@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SIZE = 700000 };
+enum { SIZE = 700000, PAGE = 4096, SECOND = (64 + SIZE + PAGE - 1) / PAGE * PAGE };
 
 struct files {
     char in[512], json[512], out[512];
@@ -53,7 +53,9 @@ static int write_all(struct om_out *o, const struct om_file *in, struct om_error
 {
     OM_TRY(om_out_write(o, "head", 4, err));
     OM_TRY(om_out_pad(o, 64, err));
-    OM_TRY(om_out_copy(o, in, 0, in->size, err));
+    OM_TRY(om_out_copy(o, in, 0, in->size, err)); /* by reading: the pages do not match */
+    OM_TRY(om_out_pad(o, PAGE, err));
+    OM_TRY(om_out_copy(o, in, 0, in->size, err)); /* by the kernel */
     OM_TRY(om_out_copy(o, in, 10, 100, err));
     return om_out_write(o, in->data, (size_t)in->size, err);
 }
@@ -78,10 +80,12 @@ static int export_file(void *user, struct om_error *err)
 
 static bool content_is_right(const struct om_file *f)
 {
-    if (f->size != 64 + 2 * SIZE + 100 || memcmp(f->data, "head\0\0", 6) != 0)
+    if (f->size != SECOND + 2 * SIZE + 100 || memcmp(f->data, "head\0\0", 6) != 0)
         return false;
     for (size_t i = 0; i < SIZE; i++) {
-        if ((char)f->data[64 + i] != byte_at(i) || (char)f->data[164 + SIZE + i] != byte_at(i))
+        const char want = byte_at(i);
+        if ((char)f->data[64 + i] != want || (char)f->data[SECOND + i] != want ||
+            (char)f->data[SECOND + SIZE + 100 + i] != want)
             return false;
     }
     return true;
