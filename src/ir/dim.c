@@ -28,6 +28,7 @@ struct om_dims {
     struct om_dim_atom **atoms;
     size_t n_atoms, cap_atoms;
     uint32_t n_fresh;
+    bool no_memory;
 };
 
 /* A polynomial being worked on. */
@@ -266,6 +267,12 @@ static struct om_dim_term *poly_terms(struct om_arena *a, const struct poly *p)
     return terms;
 }
 
+static om_dim no_memory(struct om_dims *d)
+{
+    d->no_memory = true;
+    return 0;
+}
+
 static om_dim intern(struct om_dims *d, const struct poly *p)
 {
     int64_t key[TERMS_MAX * (DEGREE_MAX + 2)];
@@ -278,14 +285,11 @@ static om_dim intern(struct om_dims *d, const struct poly *p)
         return found;
     if (d->n_dims >= UINT32_MAX || !poly_tree_size(d, p, &x.size))
         return 0;
-    if (p->n > 0 && !(x.terms = poly_terms(d->arena, p)))
-        return 0;
-    /* a zeroed byte keeps the key of the empty polynomial non-NULL */
-    kept = bytes ? om_arena_copy(d->arena, key, bytes) : "";
-    if (!kept || !om_grow(&d->dims, &d->cap_dims, d->n_dims + 1, sizeof(*d->dims)))
-        return 0;
-    if (om_map_put(&d->dim_by_key, (om_sv){ kept, bytes }, (uint32_t)d->n_dims) < 0)
-        return 0;
+    x.terms = poly_terms(d->arena, p);
+    kept = om_arena_copy(d->arena, key, bytes);
+    if (!x.terms || !kept || !om_grow(&d->dims, &d->cap_dims, d->n_dims + 1, sizeof(*d->dims)) ||
+        om_map_put(&d->dim_by_key, (om_sv){ kept, bytes }, (uint32_t)d->n_dims) < 0)
+        return no_memory(d);
     d->dims[d->n_dims] = x;
     return (om_dim)d->n_dims++;
 }
@@ -297,8 +301,10 @@ static bool atom_new(struct om_dims *d, const struct om_dim_atom *atom, om_sv ke
 
     if (!kept || d->n_atoms >= UINT32_MAX ||
         !om_grow(&d->atoms, &d->cap_atoms, d->n_atoms + 1, sizeof(*d->atoms)) ||
-        om_map_put(&d->atom_by_key, key, (uint32_t)d->n_atoms) < 0)
+        om_map_put(&d->atom_by_key, key, (uint32_t)d->n_atoms) < 0) {
+        no_memory(d);
         return false;
+    }
     d->atoms[d->n_atoms] = kept;
     *out = (uint32_t)d->n_atoms++;
     return true;
@@ -333,7 +339,9 @@ static om_dim of_div(struct om_dims *d, om_dim num, om_dim den)
     if (om_map_get(&d->atom_by_key, k, &id))
         return of_atom(d, id);
     k.ptr = om_arena_copy(d->arena, &key, sizeof(key));
-    return k.ptr && atom_new(d, &atom, k, &id) ? of_atom(d, id) : 0;
+    if (!k.ptr)
+        return no_memory(d);
+    return atom_new(d, &atom, k, &id) ? of_atom(d, id) : 0;
 }
 
 static bool symbol_find(const struct om_dims *d, om_sv name, uint32_t *atom)
@@ -351,7 +359,9 @@ om_dim om_dim_symbol(struct om_dims *d, om_sv name)
     if (symbol_find(d, name, &id))
         return of_atom(d, id);
     atom.symbol = (om_sv){ om_arena_str(d->arena, name), name.len };
-    return atom.symbol.ptr && atom_new(d, &atom, atom.symbol, &id) ? of_atom(d, id) : 0;
+    if (!atom.symbol.ptr)
+        return no_memory(d);
+    return atom_new(d, &atom, atom.symbol, &id) ? of_atom(d, id) : 0;
 }
 
 om_dim om_dim_const(struct om_dims *d, int64_t v)
@@ -369,7 +379,7 @@ om_dim om_dim_fresh(struct om_dims *d)
         const char *name = om_arena_printf(d->arena, "%s%" PRIu32, OM_DIM_UNKNOWN, d->n_fresh++);
         uint32_t atom;
         if (!name || d->n_fresh == 0)
-            return 0;
+            return no_memory(d);
         if (!symbol_find(d, om_sv_str(name), &atom))
             return om_dim_symbol(d, om_sv_str(name));
     }
@@ -401,6 +411,11 @@ int om_dims_new(struct om_arena *a, struct om_dims **out, struct om_error *err)
     d->n_dims = 1;
     *out = d;
     return 0;
+}
+
+bool om_dims_no_memory(const struct om_dims *d)
+{
+    return d->no_memory;
 }
 
 void om_dims_free(struct om_dims *d)

@@ -17,6 +17,8 @@ struct om_dims;
 int om_dims_new(struct om_arena *a, struct om_dims **out, struct om_error *err);
 void om_dims_free(struct om_dims *d); /* frees the interning table; the rest is the arena's. Accepts NULL */
 
+bool om_dims_no_memory(const struct om_dims *d); /* an operation gave 0 because memory was short */
+
 om_dim om_dim_const(struct om_dims *d, int64_t v);
 om_dim om_dim_symbol(struct om_dims *d, om_sv name);
 om_dim om_dim_add(struct om_dims *d, om_dim a, om_dim b);

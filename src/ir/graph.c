@@ -117,6 +117,12 @@ static om_val add_value(struct om_graph *g, const struct om_value *v)
     return (om_val){ (uint32_t)g->n_values++ };
 }
 
+static om_val no_extent(struct om_graph *g, om_sv name, uint32_t axis)
+{
+    return om_graph_fail(g, OM_E_INTERNAL, "input \"%.*s\": axis %" PRIu32 " has no extent",
+                         OM_SV(name), axis);
+}
+
 om_val om_graph_input(struct om_graph *g, om_sv name, enum om_dtype dtype, const om_dim *dims,
                       uint32_t rank)
 {
@@ -132,8 +138,7 @@ om_val om_graph_input(struct om_graph *g, om_sv name, enum om_dtype dtype, const
                              OM_SV(name), rank, OM_RANK_MAX);
     for (uint32_t i = 0; i < rank; i++)
         if (dims[i] == 0)
-            return om_graph_fail(g, OM_E_INTERNAL, "input \"%.*s\": axis %" PRIu32 " has no extent",
-                                 OM_SV(name), i);
+            return om_dims_no_memory(g->dims) ? out_of_memory(g) : no_extent(g, name, i);
     if (om_map_get(&g->port_by_name, name, NULL))
         return om_graph_fail(g, OM_E_FORMAT, "two inputs or outputs are named \"%.*s\"",
                              OM_SV(name));

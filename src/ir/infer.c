@@ -520,6 +520,7 @@ static om_inf_fn *const rules[OM_OP_COUNT] = {
 int om_infer(struct om_graph *g, const struct om_node *n, struct om_error *err)
 {
     struct om_inf c = { .g = g, .n = n, .d = g->dims, .err = err };
+    int rc;
 
     if (n->op <= OM_OP_NONE || n->op >= OM_OP_COUNT || !rules[n->op])
         return om_fail(err, OM_E_INTERNAL, "operator %d has no inference", (int)n->op);
@@ -527,5 +528,6 @@ int om_infer(struct om_graph *g, const struct om_node *n, struct om_error *err)
     for (uint32_t i = 0; i < n->n_in; i++)
         if (n->in[i].id == 0 && om_input_required(n->op, i))
             return om_fail(err, OM_E_FORMAT, "input %" PRIu32 " is missing", i);
-    return rules[n->op](&c);
+    rc = rules[n->op](&c);
+    return rc < 0 && om_dims_no_memory(c.d) ? no_memory(&c) : rc; /* not what the rule thought */
 }

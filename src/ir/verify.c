@@ -16,6 +16,13 @@ static int broken(struct check *c, const struct om_node *n, const char *what)
     return om_fail(c->err, OM_E_INTERNAL, "%.*s (%s): %s", OM_SV(n->name), om_op_name(n->op), what);
 }
 
+static int claim(struct check *c, om_sv name, uint32_t id)
+{
+    if (om_map_put(&c->names, name, id) < 0)
+        return om_fail(c->err, OM_E_NOMEM, "out of memory to verify a graph");
+    return 0;
+}
+
 /* ---- values ---- */
 
 static int check_value(struct check *c, uint32_t id)
@@ -37,7 +44,7 @@ static int check_value(struct check *c, uint32_t id)
         return om_fail(c->err, OM_E_INTERNAL, "value %" PRIu32 " has no name", id);
     if (om_map_get(&c->names, v->name, NULL))
         return om_fail(c->err, OM_E_INTERNAL, "two values are named \"%.*s\"", OM_SV(v->name));
-    return om_map_put(&c->names, v->name, id);
+    return claim(c, v->name, id);
 }
 
 static int check_weight(struct check *c, uint32_t id)
@@ -208,7 +215,7 @@ static int check_node_names(struct check *c)
         const om_sv name = c->g->nodes[i].name;
         if (name.len == 0 || om_map_get(&c->names, name, NULL))
             return om_fail(c->err, OM_E_INTERNAL, "two nodes are named \"%.*s\"", OM_SV(name));
-        OM_TRY(om_map_put(&c->names, name, i));
+        OM_TRY(claim(c, name, i));
     }
     return 0;
 }
