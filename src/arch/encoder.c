@@ -17,7 +17,7 @@ int om_encoder_check(struct om_encoder *c, struct om_error *err)
             return 0;
         }
     return om_fail(err, OM_E_UNSUPPORTED,
-                   "position_embedding_type: expected absolute, relative_key or "
+                   "key \"position_embedding_type\": expected absolute, relative_key or "
                    "relative_key_query, found \"%s\"",
                    c->position_type);
 }

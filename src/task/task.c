@@ -157,9 +157,8 @@ static void consider(om_sv s, const char *name, const char **best, size_t *dista
 
 const char *om_task_nearest(om_sv name)
 {
-    static const om_sv suffix = { "-with-past", 10 };
-    const om_sv plain =
-        om_sv_ends(name, suffix) ? (om_sv){ name.ptr, name.len - suffix.len } : name;
+    const char *with = memmem(name.ptr, name.len, "-with", 5);
+    const om_sv plain = { name.ptr, with ? (size_t)(with - name.ptr) : name.len };
     size_t distance = 2 + plain.len / 4; /* one typing error in four letters, at least two */
     const char *best = NULL;
 
