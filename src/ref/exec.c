@@ -103,73 +103,6 @@ static int count_block(struct ref_run *r, uint32_t block, int direction, unsigne
 
 /* ---- values ---- */
 
-static enum om_dtype stored_dtype(const struct om_weight *w)
-{
-    return w->src_dtype == OM_DTYPE_NONE ? w->dtype : w->src_dtype;
-}
-
-/* The source of a transposed weight is [dims[1], dims[0]]. */
-static int weight_transposed(struct ref_run *r, const struct om_weight *w, struct ref_tensor *t)
-{
-    struct ref_view v = { .rank = 2, .n_operands = 1 };
-    const size_t size = om_dtype_size(stored_dtype(w));
-
-    if (w->rank != 2)
-        return om_fail(r->err, OM_E_INTERNAL, "a transposed weight has rank %" PRIu32, w->rank);
-    OM_TRY(om_ref_new(&r->pool, t, stored_dtype(w), w->dims, w->rank, r->err));
-    memcpy(v.dims, t->dims, 2 * sizeof(*v.dims));
-    v.steps[0][0] = 1;
-    v.steps[0][1] = t->dims[0];
-    om_ref_gather_copy(&v, t->data, w->data, size);
-    return 0;
-}
-
-static int weight_copied(struct ref_run *r, const struct om_weight *w, struct ref_tensor *t)
-{
-    OM_TRY(om_ref_new(&r->pool, t, stored_dtype(w), w->dims, w->rank, r->err));
-    if (w->bytes > 0)
-        memcpy(t->data, w->data, (size_t)w->bytes);
-    return 0;
-}
-
-static int weight_check(struct ref_run *r, const struct om_weight *w)
-{
-    int64_t n;
-    uint64_t bytes;
-
-    if (!om_count(w->dims, w->rank, &n) ||
-        !om_mul_u64((uint64_t)n, om_dtype_size(stored_dtype(w)), &bytes) || bytes > SIZE_MAX)
-        return om_fail(r->err, OM_E_LIMIT, "the shape is too large");
-    if (bytes != w->bytes)
-        return om_fail(r->err, OM_E_FORMAT, "shape needs %" PRIu64 " bytes, found %" PRIu64, bytes,
-                       w->bytes);
-    if (bytes > 0 && !w->data)
-        return om_fail(r->err, OM_E_INTERNAL, "the weight has no data");
-    return 0;
-}
-
-/* The weight as the graph sees it: the mapping itself where it can be read in place. */
-static int weight_load(struct ref_run *r, const struct om_weight *w, struct ref_tensor *t)
-{
-    struct ref_tensor source;
-
-    OM_TRY(weight_check(r, w));
-    if (w->transpose && w->bytes > 0)
-        OM_TRY(weight_transposed(r, w, &source));
-    else if (w->bytes > 0 && !om_ref_aligned(w->data, stored_dtype(w)))
-        OM_TRY(weight_copied(r, w, &source));
-    else
-        OM_TRY(om_ref_borrow(&source, stored_dtype(w), w->dims, w->rank, w->data, r->err));
-    if (w->dtype != stored_dtype(w)) {
-        const int rc = om_ref_convert(&r->pool, t, &source, w->dtype, r->err);
-
-        om_ref_drop(&source);
-        return rc;
-    }
-    *t = source;
-    return 0;
-}
-
 /* The tensor of a value that a node reads. */
 static int fetch(struct ref_run *r, om_val v, const struct ref_tensor **out)
 {
@@ -178,7 +111,7 @@ static int fetch(struct ref_run *r, om_val v, const struct ref_tensor **out)
 
     if (!s->live && value->weight != OM_NO_WEIGHT) {
         const struct om_weight *w = &r->g->weights[value->weight];
-        const int rc = weight_load(r, w, &s->t);
+        const int rc = om_ref_weight(&r->pool, w, &s->t, r->err);
 
         if (rc < 0)
             return om_wrap(r->err, rc, "weight \"%.*s\"", OM_SV(w->name));
@@ -537,6 +470,8 @@ int om_ref_run(const struct om_graph *g, const struct om_tensor *inputs, size_t 
                          .arena = OM_ARENA_INIT((size_t)1 << 30),
                          .name = OM_BUF_INIT(1u << 20),
                          .err = err };
+    struct om_tensor *made = NULL;
+    size_t n_made = 0;
     int rc = om_graph_check(g, err);
 
     if (rc == 0)
@@ -546,7 +481,13 @@ int om_ref_run(const struct om_graph *g, const struct om_tensor *inputs, size_t 
     if (rc == 0)
         rc = run_block(&r, 0);
     if (rc == 0)
-        rc = give_outputs(&r, a, outputs, n_outputs);
+        rc = give_outputs(&r, a, &made, &n_made);
+    if (rc == 0 && r.pool.used != 0) /* a run proves that its lifetimes are right */
+        rc = om_fail(err, OM_E_INTERNAL, "%" PRIu64 " bytes outlived their last use", r.pool.used);
+    if (rc == 0) {
+        *outputs = made;
+        *n_outputs = n_made;
+    }
     run_release(&r);
     return om_wrap(err, rc, "reference executor");
 }

@@ -79,6 +79,10 @@ int om_ref_share(struct ref_tensor *t, const struct ref_tensor *of, const int64_
 /* A view of somebody else's memory. */
 int om_ref_borrow(struct ref_tensor *t, enum om_dtype dtype, const int64_t *dims, uint32_t rank,
                   const void *data, struct om_error *err);
+/* A weight as the graph sees it, its transform applied; it borrows the mapping where it can be read
+ * in place. */
+int om_ref_weight(struct ref_pool *pool, const struct om_weight *w, struct ref_tensor *t,
+                  struct om_error *err);
 int om_ref_convert(struct ref_pool *pool, struct ref_tensor *t, const struct ref_tensor *from,
                    enum om_dtype dtype, struct om_error *err);
 void om_ref_drop(struct ref_tensor *t); /* accepts a zeroed tensor */

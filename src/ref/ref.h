@@ -2,7 +2,12 @@
  *
  * Slow where it may be and obviously right: float32 storage, matrix products through CBLAS,
  * everything else straightforward C with double accumulation where that is cheap. It runs graphs as
- * built (high-level operators), as lowered, and as read back from a file. */
+ * built (high-level operators), as lowered, and as read back from a file.
+ *
+ * Where ONNX leaves a result open: integers wrap, their division by zero gives 0, a real that an
+ * integer type cannot hold becomes the nearest end of its range (NaN: 0), a query of Attention that
+ * may see no key gives zeros. Operators that compute refuse uint64, which fits no wider type; those
+ * that move elements take every dtype. */
 #ifndef OM_REF_H
 #define OM_REF_H
 
@@ -15,12 +20,13 @@ struct om_ref_opts {
      * call. NULL: not wanted. */
     void (*observe)(void *user, const struct om_graph *g, om_val v, const struct om_tensor *t);
     void *user;
-    uint64_t max_bytes; /* of live activations; 0: 16 GiB */
+    uint64_t max_bytes; /* of live activations and converted weights; 0: 16 GiB */
 };
 
 /* Bind inputs by name to the graph's ports (dtype and shape are checked against the symbolic dims;
  * a missing or surplus input is an error that names it), run, and give the outputs in port order as
- * n_outputs tensors whose memory the arena owns. */
+ * n_outputs tensors whose memory the arena owns. The graph is only read: several threads may run it
+ * at once. */
 int om_ref_run(const struct om_graph *g, const struct om_tensor *inputs, size_t n_inputs,
                const struct om_ref_opts *opts, struct om_arena *a, struct om_tensor **outputs,
                size_t *n_outputs, struct om_error *err);

@@ -146,12 +146,12 @@ struct copy {
     size_t size;
 };
 
-#define COPY_STEPPED(T)                            \
-    do {                                           \
-        T *d = (T *)(void *)dst;                   \
-        const T *s = (const T *)(const void *)src; \
-        for (int64_t i = 0; i < n; i++)            \
-            d[i] = s[i * step[0]];                 \
+/* memcpy because a mapped weight may begin anywhere. */
+#define COPY_STEPPED(T)                                                                 \
+    do {                                                                                \
+        for (int64_t i = 0; i < n; i++)                                                 \
+            memcpy(dst + (size_t)i * sizeof(T), src + i * step[0] * (int64_t)sizeof(T), \
+                   sizeof(T));                                                          \
     } while (0)
 
 static void copy_run(void *user, int64_t out, const int64_t *at, const int64_t *step, int64_t n)

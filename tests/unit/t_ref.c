@@ -689,6 +689,16 @@ static void linear_on_weights(struct test *t)
             .transpose = true },
           false,
           "f32[2,2] 22 50 12 28" },
+        { "transposed and unaligned",
+          { .name = OM_SVL("w"),
+            .dtype = OM_F32,
+            .rank = 2,
+            .dims = in_out,
+            .data = unaligned + 1,
+            .bytes = 24,
+            .transpose = true },
+          false,
+          "f32[2,2] 22 50 12 28" },
         { "cast and transposed",
           { .name = OM_SVL("w"),
             .dtype = OM_F32,
@@ -907,6 +917,75 @@ static void branches(struct test *t)
     }
 }
 
+/* An If within a branch: a ? (b ? x + x : -x) : relu(x), all of which use x. */
+static void build_nested_if(struct bench *b)
+{
+    const om_dim dims[1] = { om_dim_const(b->g->dims, 1) };
+    const om_val outer = om_graph_input(b->g, OM_SVL("a"), OM_BOOL, NULL, 0);
+    const om_val inner = om_graph_input(b->g, OM_SVL("b"), OM_BOOL, NULL, 0);
+    const om_val in = om_graph_input(b->g, OM_SVL("x"), OM_F32, dims, 1);
+    const om_val x = om_graph_emit(b->g, OM_OP_Abs, OM_SVL("x"), &in, 1, NULL, 0);
+    struct om_attr *attrs = om_arena_array(&b->a, 4, sizeof(*attrs));
+    om_val y;
+
+    if (!attrs)
+        return;
+    for (unsigned i = 0; i < 4; i++)
+        attrs[i] = (struct om_attr){ .name = i % 2 ? "else_branch" : "then_branch",
+                                     .kind = OM_ATTR_BLOCK };
+    attrs[0].i = om_graph_block_begin(b->g, OM_SVL("then"));
+    attrs[2].i = om_graph_block_begin(b->g, OM_SVL("then"));
+    y = om_graph_emit(b->g, OM_OP_Add, OM_SVL("add"), (const om_val[]){ x, x }, 2, NULL, 0);
+    om_graph_output(b->g, OM_SVL("y"), y, NULL);
+    om_graph_block_end(b->g);
+    attrs[3].i = om_graph_block_begin(b->g, OM_SVL("else"));
+    om_graph_output(b->g, OM_SVL("y"),
+                    om_graph_emit(b->g, OM_OP_Neg, OM_SVL("neg"), &x, 1, NULL, 0), NULL);
+    om_graph_block_end(b->g);
+    y = om_graph_emit(b->g, OM_OP_If, OM_SVL("inner"), &inner, 1, attrs + 2, 2);
+    om_graph_output(b->g, OM_SVL("y"), y, NULL);
+    om_graph_block_end(b->g);
+    attrs[1].i = om_graph_block_begin(b->g, OM_SVL("else"));
+    om_graph_output(b->g, OM_SVL("y"),
+                    om_graph_emit(b->g, OM_OP_Relu, OM_SVL("relu"), &x, 1, NULL, 0), NULL);
+    om_graph_block_end(b->g);
+    y = om_graph_emit(b->g, OM_OP_If, OM_SVL("outer"), &outer, 1, attrs, 2);
+    om_graph_output(b->g, OM_SVL("y"), y, NULL);
+}
+
+static void nested_branches(struct test *t)
+{
+    static const struct {
+        const char *a, *b, *want;
+    } cases[] = {
+        { "bool[] 1", "bool[] 1", "f32[1] 10" },
+        { "bool[] 1", "bool[] 0", "f32[1] -5" },
+        { "bool[] 0", "bool[] 1", "f32[1] 5" },
+    };
+
+    for (size_t i = 0; i < OM_COUNT(cases); i++) {
+        struct om_tensor want;
+        struct bench b;
+
+        test_case(t, "%s %s", cases[i].a, cases[i].b);
+        bench_start(t, &b);
+        build_nested_if(&b);
+        CHECK_OK(t, om_graph_finish(b.g, &b.err), &b.err);
+        CHECK(t, parse_tensor(&b, om_sv_str(cases[i].a), &b.inputs[0]));
+        CHECK(t, parse_tensor(&b, om_sv_str(cases[i].b), &b.inputs[1]));
+        CHECK(t, parse_tensor(&b, OM_SVL("f32[1] -5"), &b.inputs[2]));
+        b.inputs[0].name = "a";
+        b.inputs[1].name = "b";
+        b.inputs[2].name = "x";
+        b.n_inputs = 3;
+        CHECK_OK(t, bench_run(&b, NULL), &b.err);
+        CHECK(t, parse_tensor(&b, om_sv_str(cases[i].want), &want));
+        if (b.n_outputs == 1)
+            check_tensor(t, &b.outputs[0], &want);
+        bench_end(&b);
+    }
+}
+
 static void cancelled(struct test *t)
 {
     struct seen seen = { .ops = OM_BUF_INIT(1u << 16), .cancel = om_ctx_new() };
@@ -957,6 +1036,25 @@ static void memory_limit(struct test *t)
         CHECK_INT(t, bench_run(&b, &opts), room == 2 ? 0 : OM_E_LIMIT);
         if (room == 1)
             CHECK_HAS(t, om_error_text(&b.err), "memory limit of 1048576 bytes");
+        bench_end(&b);
+    }
+}
+
+/* Every kernel lets go of its memory wherever it runs out of it (LeakSanitizer looks). */
+static void memory_limit_everywhere(struct test *t)
+{
+    for (size_t i = 0; i < OM_COUNT(op_cases); i++) {
+        const struct op_case *k = &op_cases[i];
+        struct om_ref_opts opts = { .max_bytes = 1 };
+        struct bench b;
+        int rc;
+
+        test_case(t, "%s %s %s", k->op, k->in, k->attrs);
+        bench_start(t, &b);
+        CHECK_OK(t, build_op(t, &b, k->op, k->in, k->attrs, count_parts(k->want)), &b.err);
+        for (rc = OM_E_LIMIT; rc == OM_E_LIMIT && opts.max_bytes < 4096; opts.max_bytes++)
+            rc = bench_run(&b, &opts);
+        CHECK_INT(t, rc, 0);
         bench_end(&b);
     }
 }
@@ -1016,8 +1114,10 @@ const struct test_entry t_ref[] = {
     { "linear_on_weights", linear_on_weights },
     { "binding", binding },
     { "branches", branches },
+    { "nested_branches", nested_branches },
     { "cancelled", cancelled },
     { "memory_limit", memory_limit },
+    { "memory_limit_everywhere", memory_limit_everywhere },
     { "unaligned_input", unaligned_input },
     { "large_operands", large_operands },
     TEST_END,

@@ -1,0 +1,72 @@
+/* src/ref/weight.c: weights as tensors: the mapping itself where it can be read in place, else a
+ * copy. */
+#include "ref/kernel.h"
+
+static enum om_dtype stored_dtype(const struct om_weight *w)
+{
+    return w->src_dtype == OM_DTYPE_NONE ? w->dtype : w->src_dtype;
+}
+
+/* The source of a transposed weight is [dims[1], dims[0]]. */
+static int copy_transposed(struct ref_pool *pool, const struct om_weight *w, struct ref_tensor *t,
+                           struct om_error *err)
+{
+    struct ref_view v = { .rank = 2, .n_operands = 1 };
+    const size_t size = om_dtype_size(stored_dtype(w));
+
+    if (w->rank != 2)
+        return om_fail(err, OM_E_INTERNAL, "a transposed weight has rank %" PRIu32, w->rank);
+    OM_TRY(om_ref_new(pool, t, stored_dtype(w), w->dims, w->rank, err));
+    memcpy(v.dims, t->dims, 2 * sizeof(*v.dims));
+    v.steps[0][0] = 1;
+    v.steps[0][1] = t->dims[0];
+    om_ref_gather_copy(&v, t->data, w->data, size);
+    return 0;
+}
+
+static int copy_plain(struct ref_pool *pool, const struct om_weight *w, struct ref_tensor *t,
+                      struct om_error *err)
+{
+    OM_TRY(om_ref_new(pool, t, stored_dtype(w), w->dims, w->rank, err));
+    if (w->bytes > 0)
+        memcpy(t->data, w->data, (size_t)w->bytes);
+    return 0;
+}
+
+static int check_bytes(const struct om_weight *w, struct om_error *err)
+{
+    int64_t n;
+    uint64_t bytes;
+
+    if (!om_count(w->dims, w->rank, &n) ||
+        !om_mul_u64((uint64_t)n, om_dtype_size(stored_dtype(w)), &bytes) || bytes > SIZE_MAX)
+        return om_fail(err, OM_E_LIMIT, "the shape is too large");
+    if (bytes != w->bytes)
+        return om_fail(err, OM_E_FORMAT, "shape needs %" PRIu64 " bytes, found %" PRIu64, bytes,
+                       w->bytes);
+    if (bytes > 0 && !w->data)
+        return om_fail(err, OM_E_INTERNAL, "the weight has no data");
+    return 0;
+}
+
+int om_ref_weight(struct ref_pool *pool, const struct om_weight *w, struct ref_tensor *t,
+                  struct om_error *err)
+{
+    struct ref_tensor source;
+
+    OM_TRY(check_bytes(w, err));
+    if (w->transpose && w->bytes > 0)
+        OM_TRY(copy_transposed(pool, w, &source, err));
+    else if (w->bytes > 0 && !om_ref_aligned(w->data, stored_dtype(w)))
+        OM_TRY(copy_plain(pool, w, &source, err));
+    else
+        OM_TRY(om_ref_borrow(&source, stored_dtype(w), w->dims, w->rank, w->data, err));
+    if (w->dtype != stored_dtype(w)) {
+        const int rc = om_ref_convert(pool, t, &source, w->dtype, err);
+
+        om_ref_drop(&source);
+        return rc;
+    }
+    *t = source;
+    return 0;
+}
