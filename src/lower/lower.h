@@ -1,9 +1,10 @@
 /* src/lower/lower.h: from the high-level graph to operators of one ONNX opset.
  *
- * Each rule is a row (operator, first opset, predicate, function); the first row that fits wins, so a new opset is new
- * rows. Operators without a row are copied. Lowering also decides the layout: Linear layers work on activations that are
- * flattened to [rows, features], and the Reshape moves through every row-wise operator (norms, activations,
- * residual sums), so that it remains only where attention needs heads. */
+ * Each rule is a row (operator, first opset, predicate, function); the first row that fits wins, so
+ * a new opset is new rows. Operators without a row are copied. Lowering also decides the layout:
+ * Linear layers work on activations that are flattened to [rows, features], and the Reshape moves
+ * through every row-wise operator (norms, activations, residual sums), so that it remains only
+ * where attention needs heads. */
 #ifndef OM_LOWER_H
 #define OM_LOWER_H
 
@@ -20,7 +21,10 @@ struct om_lower_opts {
     enum om_linear_form linear;
 };
 
-/* A new finished graph in g's arena (dims are shared). Ports, their names and axes are kept. */
-int om_lower(const struct om_graph *g, const struct om_lower_opts *opts, struct om_graph **out, struct om_error *err);
+/* A new finished graph in g's arena. It shares g's dims, so g is freed after it. Ports, their names
+ * and axes are kept. Operators have the form of ops.def also where older opsets write an input as
+ * an attribute (axes of ReduceX): that is up to the writer. */
+int om_lower(const struct om_graph *g, const struct om_lower_opts *opts, struct om_graph **out,
+             struct om_error *err);
 
 #endif

@@ -1,0 +1,135 @@
+/* src/lower/lower.c: the table of rules, and the walk that applies them. */
+#include "lower/lower.h"
+
+#include <stdlib.h>
+
+#include "lower/internal.h"
+
+/* What becomes of an operator. Rows of an operator stand together, newest opset first; the first
+ * one whose opset and predicate fit is taken. An operator without a row is copied. */
+struct rule {
+    enum om_op op;
+    int opset;        /* the first one that the rule is for */
+    lo_fits_fn *fits; /* NULL: always */
+    lo_rule_fn *lower;
+};
+
+/* Computed where it is needed. */
+static void lo_nothing(struct lower *l, const struct om_node *n)
+{
+    (void)l;
+    (void)n;
+}
+
+static void lo_identity(struct lower *l, const struct om_node *n)
+{
+    lo_set_alias(l, n, n->in[0]);
+}
+
+static bool lo_fits_no_cast(const struct lower *l, const struct om_node *n)
+{
+    return lo_old(l, n->in[0])->dtype == lo_old(l, n->out[0])->dtype;
+}
+
+static const struct rule rules[] = {
+    { OM_OP_Attention, 1, NULL, lo_attention },
+    { OM_OP_Cast, 1, lo_fits_no_cast, lo_identity },
+    { OM_OP_Dims, 1, NULL, lo_nothing },
+    { OM_OP_Gelu, 20, NULL, lo_copy },
+    { OM_OP_Gelu, 1, lo_fits_gelu_tanh, lo_gelu_tanh },
+    { OM_OP_Gelu, 1, NULL, lo_gelu_erf },
+    { OM_OP_Identity, 1, NULL, lo_identity },
+    { OM_OP_LayerNormalization, 17, NULL, lo_copy },
+    { OM_OP_LayerNormalization, 1, NULL, lo_layer_norm },
+    { OM_OP_Linear, 1, lo_fits_gemm, lo_linear_gemm },
+    { OM_OP_Linear, 1, NULL, lo_linear_matmul },
+    { OM_OP_Mish, 18, NULL, lo_copy },
+    { OM_OP_Mish, 1, NULL, lo_mish },
+    { OM_OP_RMSNormalization, 23, NULL, lo_copy },
+    { OM_OP_RMSNormalization, 1, NULL, lo_rms_norm },
+    { OM_OP_ReduceL2, 1, lo_fits_reduce_nothing, lo_reduce_nothing },
+    { OM_OP_ReduceMax, 1, lo_fits_reduce_nothing, lo_reduce_nothing },
+    { OM_OP_ReduceMean, 1, lo_fits_reduce_nothing, lo_reduce_nothing },
+    { OM_OP_ReduceMin, 1, lo_fits_reduce_nothing, lo_reduce_nothing },
+    { OM_OP_ReduceSum, 1, lo_fits_reduce_nothing, lo_reduce_nothing },
+    { OM_OP_Reshape, 1, NULL, lo_reshape_rule },
+    { OM_OP_RotaryEmbedding, 23, NULL, lo_copy },
+    { OM_OP_RotaryEmbedding, 1, NULL, lo_rotary },
+    { OM_OP_Shape, 15, NULL, lo_copy },
+    { OM_OP_Shape, 1, NULL, lo_shape_14 },
+    { OM_OP_Split, 1, NULL, lo_split },
+    { OM_OP_Swish, 1, NULL, lo_swish }, /* an operator since 24 */
+};
+
+static lo_rule_fn *find_rule(const struct lower *l, const struct om_node *n)
+{
+    for (size_t i = 0; i < OM_COUNT(rules); i++)
+        if (rules[i].op == n->op && l->opset >= rules[i].opset &&
+            (!rules[i].fits || rules[i].fits(l, n)))
+            return rules[i].lower;
+    return lo_copy;
+}
+
+static void lower_node(struct om_rewrite *r, const struct om_node *n)
+{
+    struct lower *l = (struct lower *)r;
+
+    l->scope = n->scope;
+    l->flat = lo_layout_flat(l, n);
+    find_rule(l, n)(l, n);
+    l->flat = false;
+    lo_dims_note(l, n);
+}
+
+static void lower_made(struct om_rewrite *r, const struct om_node *n)
+{
+    lo_dims_note((struct lower *)r, n);
+}
+
+static om_val lower_use(struct om_rewrite *r, om_val v)
+{
+    return lo_nd((struct lower *)r, v);
+}
+
+static void lower_release(struct lower *l)
+{
+    free(l->sources);
+    om_memo_release(&l->memo);
+}
+
+static int check_opts(const struct om_lower_opts *opts, struct om_error *err)
+{
+    if (opts->opset == 0 || (opts->opset >= OM_OPSET_MIN && opts->opset <= OM_OPSET_MAX))
+        return 0;
+    return om_fail(err, OM_E_USAGE, "opset %d is not supported: expected %d to %d", opts->opset,
+                   OM_OPSET_MIN, OM_OPSET_MAX);
+}
+
+int om_lower(const struct om_graph *g, const struct om_lower_opts *opts, struct om_graph **out,
+             struct om_error *err)
+{
+    struct lower l = { .g = g,
+                       .d = g->dims,
+                       .opset = opts->opset ? opts->opset : OM_OPSET_DEFAULT,
+                       .linear = opts->linear,
+                       .memo = OM_MEMO_INIT };
+    int rc;
+
+    OM_TRY(check_opts(opts, err));
+    rc = om_rewrite_init(&l.rw, g, err);
+    if (rc < 0)
+        return rc;
+    l.h = l.rw.h;
+    l.rw.node = lower_node;
+    l.rw.made = lower_made;
+    l.rw.use = lower_use;
+    rc = lo_layout_init(&l, err);
+    if (rc == 0)
+        rc = lo_dims_init(&l, err);
+    if (rc == 0)
+        rc = om_rewrite_run(&l.rw, out, err);
+    else
+        om_rewrite_abort(&l.rw);
+    lower_release(&l);
+    return rc;
+}

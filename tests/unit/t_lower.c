@@ -1,0 +1,363 @@
+/* tests/unit/t_lower.c: what is lowered computes what was built, on every opset, with operators
+ * that the opset has; and the layout leaves no Reshape where none is needed. */
+#include "lower/lower.h"
+#include "graph_text.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/half.h"
+#include "onnx/onnx.h"
+#include "ref/ref.h"
+#include "test.h"
+
+#include <optimum/session.h>
+
+static const int opsets[] = { 14, 15, 17, 18, 20, 21, 23 };
+
+/* The first opset of operators that came after 13, in the form that ops.def describes. */
+static const struct {
+    enum om_op op;
+    int opset;
+} first_opsets[] = {
+    { OM_OP_Attention, 23 },
+    { OM_OP_Dims, 99 },
+    { OM_OP_Gelu, 20 },
+    { OM_OP_LayerNormalization, 17 },
+    { OM_OP_Linear, 99 },
+    { OM_OP_Mish, 18 },
+    { OM_OP_RMSNormalization, 23 },
+    { OM_OP_RotaryEmbedding, 23 },
+    { OM_OP_Swish, 24 },
+    { OM_OP_Trilu, 14 },
+};
+
+/* Attributes that came later than the operator. */
+static const struct {
+    enum om_op op;
+    const char *attr;
+    int first;
+} attr_opsets[] = {
+    { OM_OP_Split, "num_outputs", 18 },
+    { OM_OP_Shape, "start", 15 },
+    { OM_OP_Shape, "end", 15 },
+    { OM_OP_Cast, "saturate", 19 },
+    { OM_OP_ReduceMean, "noop_with_empty_axes", 18 },
+};
+
+static void check_opset(struct test *t, const struct om_graph *g, int opset)
+{
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        const struct om_node *n = &g->nodes[i];
+        for (size_t k = 0; k < OM_COUNT(first_opsets); k++)
+            if (n->op == first_opsets[k].op && opset < first_opsets[k].opset)
+                test_check(t, false, __FILE__, __LINE__, "%.*s is left in opset %d", OM_SV(n->name),
+                           opset);
+        for (size_t k = 0; k < OM_COUNT(attr_opsets); k++)
+            if (n->op == attr_opsets[k].op && om_node_attr(n, attr_opsets[k].attr) &&
+                opset < attr_opsets[k].first)
+                test_check(t, false, __FILE__, __LINE__, "%.*s: attribute %s in opset %d",
+                           OM_SV(n->name), attr_opsets[k].attr, opset);
+    }
+}
+
+/* ---- comparing ---- */
+
+static double element(const struct om_tensor *x, int64_t i)
+{
+    const uint8_t *p = (const uint8_t *)x->data + (size_t)i * om_dtype_size(x->dtype);
+    double v = 0;
+
+    om_convert(&v, OM_F64, p, x->dtype, 1);
+    return v;
+}
+
+static void compare(struct test *t, const struct om_tensor *a, const struct om_tensor *b,
+                    double atol)
+{
+    int64_t n = 0;
+    double worst = 0;
+
+    CHECK_STR(t, b->name, a->name);
+    CHECK_INT(t, b->dtype, a->dtype);
+    CHECK_INT(t, b->rank, a->rank);
+    if (a->rank != b->rank || a->dtype != b->dtype)
+        return;
+    for (uint32_t i = 0; i < a->rank; i++) {
+        CHECK_INT(t, b->dims[i], a->dims[i]);
+        if (b->dims[i] != a->dims[i])
+            return;
+    }
+    om_count(a->dims, a->rank, &n);
+    for (int64_t i = 0; i < n; i++) {
+        const double x = element(a, i), y = element(b, i);
+        const double d = x == y ? 0 : fabs(x - y) / (1 + fabs(x));
+        worst = d > worst || isnan(d) ? d : worst;
+    }
+    test_check(t, worst <= atol, __FILE__, __LINE__, "%s differs by %g", a->name, worst);
+}
+
+struct run {
+    struct test *t;
+    struct om_arena *a;
+    const struct om_graph *g;
+    const struct om_tensor *inputs;
+    struct om_tensor *want;
+    size_t n_want;
+    double atol;
+};
+
+static void run_reference(const struct run *r, const struct om_graph *h)
+{
+    struct om_error err = OM_ERROR_INIT;
+    struct om_tensor *got = NULL;
+    size_t n = 0;
+
+    CHECK_OK(r->t, om_ref_run(h, r->inputs, r->g->n_inputs, NULL, r->a, &got, &n, &err), &err);
+    CHECK_INT(r->t, n, r->n_want);
+    for (size_t i = 0; got && i < n; i++)
+        compare(r->t, &r->want[i], &got[i], r->atol);
+    om_error_release(&err);
+}
+
+/* The file that is written runs in ONNX Runtime and gives the same. */
+static void run_onnxruntime(const struct run *r, const struct om_graph *h, int opset)
+{
+    const struct om_onnx_opts opts = { .opset = opset,
+                                       .producer_version = "test",
+                                       .graph_name = "main_graph",
+                                       .mode = OM_WEIGHTS_EMBEDDED };
+    const char *dir = test_tmpdir(r->t), *path = om_arena_printf(r->a, "%s/model.onnx", dir);
+    struct om_session_opts session_opts = OM_SESSION_OPTS_INIT;
+    struct om_error err = OM_ERROR_INIT;
+    struct om_out out = OM_OUT_INIT;
+    struct om_session *s = NULL;
+    struct om_results *got = NULL;
+    int rc = om_out_open(&out, dir, "model.onnx", NULL, &err);
+
+    session_opts.intra_op_threads = 1;
+    if (rc == 0)
+        rc = om_onnx_write(h, &opts, &out, NULL, &err);
+    if (rc == 0)
+        rc = om_out_commit(&out, false, &err);
+    om_out_abort(&out);
+    if (rc == 0)
+        rc = om_session_open(NULL, path, &session_opts, &s, &err);
+    if (rc == 0)
+        rc = om_session_run(s, r->inputs, r->g->n_inputs, &got, &err);
+    CHECK_OK(r->t, rc, &err);
+    for (size_t i = 0; rc == 0 && i < r->n_want; i++)
+        compare(r->t, &r->want[i], om_results_at(got, i), r->atol * 10);
+    om_results_free(got);
+    om_session_free(s);
+    om_error_release(&err);
+}
+
+static bool have_onnxruntime(void)
+{
+    struct om_error err = OM_ERROR_INIT;
+    const char *version, *path;
+    const bool have = om_ort_version(&version, &path, &err) == 0;
+
+    om_error_release(&err);
+    return have;
+}
+
+static struct om_graph *lower(struct test *t, const struct om_graph *g, int opset,
+                              enum om_linear_form linear)
+{
+    const struct om_lower_opts opts = { .opset = opset, .linear = linear };
+    struct om_error err = OM_ERROR_INIT;
+    struct om_graph *h = NULL;
+
+    CHECK_OK(t, om_lower(g, &opts, &h, &err), &err);
+    if (h)
+        CHECK_OK(t, om_graph_verify(h, &err), &err);
+    om_error_release(&err);
+    return h;
+}
+
+static void check_lowered(const struct run *r, const char *what, bool onnxruntime)
+{
+    for (size_t i = 0; i < OM_COUNT(opsets); i++) {
+        for (int form = OM_LINEAR_GEMM; form <= OM_LINEAR_MATMUL; form++) {
+            struct om_graph *h;
+            test_case(r->t, "%s, opset %d%s", what, opsets[i], form ? ", matmul" : "");
+            h = lower(r->t, r->g, opsets[i], (enum om_linear_form)form);
+            if (!h)
+                continue;
+            check_opset(r->t, h, opsets[i]);
+            run_reference(r, h);
+            if (onnxruntime)
+                run_onnxruntime(r, h, opsets[i]);
+            om_graph_free(h);
+        }
+    }
+}
+
+/* Lower text to every opset and compare on inputs of the sizes that symbols give, several sets
+ * separated by '|'. */
+static void check_text(struct test *t, const char *text, const char *symbols, double atol,
+                       bool onnxruntime)
+{
+    om_sv rest = om_sv_str(symbols), set;
+
+    while (om_sv_split(&rest, '|', &set)) {
+        struct om_arena a = OM_ARENA_INIT((size_t)256 << 20);
+        struct om_error err = OM_ERROR_INIT;
+        struct run r = { .t = t, .a = &a, .atol = atol };
+        struct om_graph *g = graph_text(t, &a, text);
+        r.g = g;
+        if (g) {
+            r.inputs = graph_inputs(t, &a, g, om_arena_str(&a, set));
+            test_case(t, "%s", text);
+            CHECK_OK(t, om_ref_run(g, r.inputs, g->n_inputs, NULL, &a, &r.want, &r.n_want, &err),
+                     &err);
+            if (r.want)
+                check_lowered(&r, om_arena_printf(&a, "%.*s: %s", OM_SV(set), text), onnxruntime);
+        }
+        om_error_release(&err);
+        om_graph_free(g);
+        om_arena_release(&a);
+    }
+}
+
+/* ---- operators ---- */
+
+#define X "in x f32 B,S,8;"
+#define SIZES "B=1,S=1|B=3,S=5"
+#define ATOL 2e-6
+#define ROWS(op) X "op y " op ";out y"
+
+static const struct {
+    const char *text;
+    const char *symbols;
+    double atol;
+} cases[] = {
+    /* elementwise */
+    { X "op p Abs x;op q Exp x;op r Sqrt p;op s Log q;op t Reciprocal q;op u Add r,s;op v Sub t,u;"
+        "op y Mul v,q;op z Div y,q;out z",
+      SIZES, ATOL },
+    { X "op a Sin x;op b Cos x;op c Neg a;op d Max b,c;op e Min a,b;op f Ceil d;op g Floor e;"
+        "op h Round x;op i Sign x;op j Add f,g;op k Add h,i;out j;out k",
+      SIZES, ATOL },
+    { X
+      "op a Relu x;op b Sigmoid x;op c Tanh x;op d Softplus x;op e LeakyRelu x alpha=0.2;op f Erf "
+      "x;"
+      "const two f32 - 2;op g Pow x,two;const lo f32 - -0.5;const hi f32 - 0.25;op h Clip x,lo,hi;"
+      "op i Clip x,-,hi;out a;out b;out c;out d;out e;out f;out g;out h;out i",
+      SIZES, ATOL },
+    { X "const z f32 - 0.1;op a Greater x,z;op b Less x,z;op c GreaterOrEqual x,z;op d LessOrEqual "
+        "x,z;"
+        "op e And a,d;op f Or b,c;op g Not e;op h Equal f,g;op i Where h,x,z;out i",
+      SIZES, ATOL },
+    { "in i i64 B,S 10;const k i64 - 3;op a Mod i,k;op b Div i,k;op c Equal a,b;op d Cast c to=i64;"
+      "out d;out b",
+      SIZES, ATOL },
+    { X
+      "op a Cast x to=f16;op y Cast a to=f32 saturate=1;op same Cast x to=f32;op id Identity same;"
+      "out y;out id",
+      SIZES, 1e-3 },
+    { ROWS("Gelu x"), SIZES, ATOL },
+    { ROWS("Gelu x approximate=none"), SIZES, ATOL },
+    { ROWS("Gelu x approximate=tanh"), SIZES, ATOL },
+    { ROWS("Mish x"), SIZES, ATOL },
+    { ROWS("Swish x"), SIZES, ATOL },
+    { ROWS("Swish x alpha=1.702"), SIZES, ATOL },
+    { ROWS("Softmax x axis=1"), SIZES, ATOL },
+    { ROWS("Softmax x axis=-1"), SIZES, ATOL },
+    /* norms */
+    { X "weight g f32 8;weight b f32 8;op y LayerNormalization x,g,b axis=-1 epsilon=1e-12;out y",
+      SIZES, 1e-5 },
+    { X "weight g f32 8;op y LayerNormalization x,g axis=2;out y", SIZES, 1e-5 },
+    { "in x f32 B,4,8;weight g f32 4,8;weight b f32 4,8;op y LayerNormalization x,g,b axis=1;out y",
+      "B=2", 1e-5 },
+    { X "weight g f32 8;op y RMSNormalization x,g axis=-1 epsilon=0.000001;out y", SIZES, 1e-5 },
+    { "in x f16 B,S,8;weight g f16 8;weight b f16 8;op y LayerNormalization x,g,b;op z "
+      "RMSNormalization y,g;"
+      "op w Cast z to=f32;out w",
+      SIZES, 4e-3 },
+    /* reductions */
+    { X "const a i64 1 -1;op m ReduceMean x,a keepdims=0;op n ReduceMax x,a;op o ReduceMin x,a;op "
+        "p ReduceSum x,a;"
+        "op q ReduceL2 x,a;op r ReduceMean x;op s ReduceSum x keepdims=0;op t ArgMax x axis=1 "
+        "keepdims=0;"
+        "out m;out n;out o;out p;out q;out r;out s;out t",
+      SIZES, 1e-5 },
+    { X "const a i64 2 0,2;op m ReduceMean x,a;op n ReduceMax x,a keepdims=0;op o ReduceL2 x "
+        "noop_with_empty_axes=1;"
+        "op p ReduceMean x noop_with_empty_axes=1;op q Neg o;out m;out n;out q;out p",
+      SIZES, 1e-5 },
+    /* shapes */
+    { X "op s Shape x;op t Shape x start=1;op u Shape x start=0 end=2;op v Shape x start=-2 end=-1;"
+        "out s;out t;out u;out v",
+      SIZES, ATOL },
+    { X "dims d B,S,2,4;op y Reshape x,d;op z Transpose y perm=[0,2,1,3];dims e B*S,8;op w Reshape "
+        "x,e;"
+        "dims f B,1,S,8;op v Reshape x,f;out z;out w;out v",
+      SIZES, ATOL },
+    { X "const c i64 3 0,-1,4;op y Reshape x,c;const e i64 4 -1,2,2,2;op z Reshape x,e;out y;out z",
+      SIZES, ATOL },
+    { X "op a,b Split x axis=-1;op c,d,e Split x axis=2 num_outputs=3;const k i64 2 3,5;op f,g "
+        "Split x,k axis=2;op h Concat f,g axis=2;"
+        "op i,j Split x axis=2 num_outputs=2;out a;out b;out c;out d;out e;out h;out j",
+      SIZES, ATOL },
+    { "in x f32 6,S;op a,b,c Split x;out a;out b;out c", "S=4", ATOL },
+    { X "const a i64 1 1;op u Unsqueeze x,a;op s Squeeze u,a;dims d B,3,S,8;op e Expand u,d;const "
+        "r i64 3 1,2,1;"
+        "op t Tile x,r;op n Neg s;out n;out e;out t",
+      SIZES, ATOL },
+    { X "const b i64 1 1;const e i64 1 7;const a i64 1 2;const st i64 1 2;op s Slice x,b,e,a,st;op "
+        "t Slice x,b,e,a;"
+        "out s;out t",
+      SIZES, ATOL },
+    { "weight t f32 10,8;in i i64 B,S 10;op g Gather t,i axis=0;in j i64 B,S,3 8;op h "
+      "GatherElements g,j axis=2;"
+      "in k i64 B,1,2 1;op n GatherND g,k;out g;out h;out n",
+      "B=2,S=5", ATOL },
+    { "in x f32 B,S,S;op t Trilu x;const k i64 - 1;op u Trilu x,k upper=0;op v Add t,u;out v",
+      SIZES, ATOL },
+    { "in i i64 B,S 5;const one i64 - 1;op c CumSum i,one;op d CumSum i,one exclusive=1 "
+      "reverse=1;out c;out d",
+      SIZES, ATOL },
+    { "in x f32 B,S;dims d S;const z i64 1 0;op s Squeeze d,z;const o i64 - 1;const b i64 - 0;op r "
+      "Range b,s,o;"
+      "op f ConstantOfShape d;op g Cast r to=f32;op h Add g,f;out h",
+      SIZES, ATOL },
+    /* products */
+    { X "weight w f32 8,6;op y MatMul x,w;out y", SIZES, 1e-5 },
+    { "in x f32 S,8;weight w f32 6,8;weight b f32 6;op y Gemm x,w,b transB=1 alpha=0.5 "
+      "beta=2.0;out y",
+      "S=3", 1e-5 },
+    /* linear layers: bias or not, both layouts of the weight, tied to a lookup, converted first, on
+       1 to 4 axes */
+    { X "weight w f32 6,8;weight b f32 6;weight v f32 6,8;op y Linear x,w,b transB=1;op z Linear "
+        "y,v;out z",
+      SIZES, 1e-5 },
+    { X "weight w f32 6,8;op y Linear x,w transB=1 alpha=0.25;op z Gelu y;out z;out y", SIZES,
+      1e-5 },
+    { "in i i64 B,S 10;weight t f32 10,8;op e Gather t,i;op y Linear e,t transB=1;out y", SIZES,
+      1e-5 },
+    { X "weight h f16 6,8;op w Cast h to=f32;op y Linear x,w transB=1;out y", SIZES, 1e-5 },
+    { X "weight h f32 6,8;op w Neg h;op y Linear x,w transB=1;out y", SIZES, 1e-5 },
+    { "in x f32 8;weight w f32 6,8;weight b f32 6;op y Linear x,w,b transB=1;op z Neg y;out z",
+      "B=1", 1e-5 },
+    { "in x f32 B,8;weight w f32 6,8;weight b f32 6;op y Linear x,w,b transB=1;op z Neg y;out z",
+      SIZES, 1e-5 },
+    { "in x f32 B,2,S,8;weight w f32 6,8;weight b f32 6;op y Linear x,w,b transB=1;op z Neg y;out "
+      "z",
+      SIZES, 1e-5 },
+    { "in x f32 past,S,8;weight w f32 6,8;op y Linear x,w transB=1;out y", "past=0,S=2|past=2,S=1",
+      1e-5 },
+};
+
+static void operators(struct test *t)
+{
+    const bool ort = have_onnxruntime();
+
+    for (size_t i = 0; i < OM_COUNT(cases); i++)
+        check_text(t, cases[i].text, cases[i].symbols, cases[i].atol, ort);
+}
+
+const struct test_entry t_lower[] = { { "operators", operators }, TEST_END };
