@@ -1,0 +1,128 @@
+/* src/export/build.c: the graphs of an export: built by the architecture, lowered to the opset, simplified. */
+#include "export/job.h"
+#include "lower/lower.h"
+#include "pass/pass.h"
+
+#define PROTOBUF_MAX ((uint64_t)INT32_MAX) /* a serialized message stays below 2 GiB */
+
+static enum om_dtype storage_dtype(const struct om_export_opts *o)
+{
+    switch (o->weights_dtype) {
+    case OM_WEIGHTS_DTYPE_AUTO:
+        return o->weights == OM_WEIGHTS_SAFETENSORS ? OM_DTYPE_NONE : OM_F32;
+    case OM_WEIGHTS_DTYPE_KEEP:
+        return OM_DTYPE_NONE;
+    case OM_WEIGHTS_DTYPE_F32:
+        return OM_F32;
+    case OM_WEIGHTS_DTYPE_F16:
+        return OM_F16;
+    case OM_WEIGHTS_DTYPE_BF16:
+        return OM_BF16;
+    }
+    return OM_F32;
+}
+
+/* With --no-dynamic-axes every axis symbol gets the size of the example input. */
+static int fix_axes(struct om_job *job, enum om_part part, struct om_error *err)
+{
+    static const char *const symbols[] = { "batch_size",
+                                           "sequence_length",
+                                           "past_sequence_length",
+                                           "encoder_sequence_length",
+                                           "decoder_sequence_length",
+                                           "past_decoder_sequence_length",
+                                           "num_choices" };
+    const struct om_dummy how = { .use_cache = true };
+    struct om_axis_fix *fixes;
+
+    if (!job->opts->no_dynamic_axes)
+        return 0;
+    fixes = om_arena_array(&job->arena, OM_COUNT(symbols), sizeof(*fixes));
+    if (fixes == NULL)
+        return om_fail(err, OM_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < OM_COUNT(symbols); i++)
+        fixes[i] = (struct om_axis_fix){ symbols[i], om_dummy_size(job, part, &how, om_sv_str(symbols[i])) };
+    job->arch.fixes = fixes;
+    job->arch.n_fixes = OM_COUNT(symbols);
+    return 0;
+}
+
+static int build_file(struct om_job *job, struct om_job_file *f, struct om_error *err)
+{
+    const struct om_lower_opts lower = { .opset = job->opset, .linear = job->opts->linear };
+    const unsigned passes = OM_PASS_CSE | (job->opts->no_constant_folding ? 0 : OM_PASS_FOLD);
+    struct om_graph *lowered = NULL;
+    int rc;
+
+    OM_TRY(fix_axes(job, f->part, err));
+    if (job->sentence != NULL)
+        rc = om_sentence_build(&job->arch, job->sentence, &job->arena, &f->built, err);
+    else
+        rc = om_arch_build(&job->arch, f->part, &job->arena, &f->built, err);
+    if (rc < 0)
+        return rc;
+    OM_TRY(om_graph_verify(f->built, err));
+    OM_TRY(om_lower(f->built, &lower, &lowered, err));
+    rc = om_pass_run(lowered, passes, &f->lowered, err);
+    om_graph_free(lowered);
+    if (rc == 0)
+        rc = om_graph_verify(f->lowered, err);
+    return rc;
+}
+
+static int dump(struct om_job *job, struct om_error *err)
+{
+    struct om_buf text = OM_BUF_INIT((size_t)1 << 28);
+    struct om_out out = OM_OUT_INIT;
+    const char *path = job->opts->dump_ir;
+    const char *slash = strrchr(path, '/');
+    const char *dir = slash == NULL ? "." : om_arena_str(&job->arena, (om_sv){ path, (size_t)(slash - path) + 1 });
+    int rc;
+
+    for (size_t i = 0; i < job->n_files; i++) {
+        om_buf_printf(&text, "# %s\n", om_part_file(job->files[i].part));
+        om_graph_dump(job->files[i].built, &text);
+        om_buf_adds(&text, "\n# the same in ONNX operators\n");
+        om_graph_dump(job->files[i].lowered, &text);
+        om_buf_addc(&text, '\n');
+    }
+    rc = dir == NULL ? om_fail(err, OM_E_NOMEM, "out of memory") : om_buf_check(&text, err);
+    if (rc == 0)
+        rc = om_out_open(&out, dir, slash == NULL ? path : slash + 1, NULL, err);
+    if (rc == 0)
+        rc = om_out_write(&out, text.ptr, text.len, err);
+    if (rc == 0)
+        rc = om_out_commit(&out, false, err);
+    om_out_abort(&out);
+    om_buf_release(&text);
+    return rc;
+}
+
+/* Embedded while every file stays a valid protobuf message. */
+static void choose_weights(struct om_job *job)
+{
+    job->weights = job->opts->weights;
+    if (job->weights != OM_WEIGHTS_AUTO)
+        return;
+    job->weights = OM_WEIGHTS_EMBEDDED;
+    for (size_t i = 0; i < job->n_files; i++)
+        if (om_onnx_embedded_size(job->files[i].lowered) >= PROTOBUF_MAX)
+            job->weights = OM_WEIGHTS_EXTERNAL;
+}
+
+int om_job_build(struct om_job *job, struct om_error *err)
+{
+    enum om_part parts[OM_PART_COUNT] = { OM_PART_MODEL };
+
+    job->arch.storage = storage_dtype(job->opts);
+    job->n_files = job->sentence != NULL ? 1
+                                         : om_arch_parts(&job->arch, job->opts->monolith,
+                                                         !job->opts->no_post_process, parts);
+    for (size_t i = 0; i < job->n_files; i++) {
+        OM_TRY(om_ctx_check(job->ctx, err));
+        job->files[i].part = parts[i];
+        OM_TRY(build_file(job, &job->files[i], err));
+    }
+    choose_weights(job);
+    return job->opts->dump_ir != NULL ? dump(job, err) : 0;
+}

@@ -1,0 +1,105 @@
+/* src/export/export.c: the walk of an export; it reads like the manual. */
+#include <optimum/export.h>
+
+#include <stdlib.h>
+
+#include "export/job.h"
+#include "lower/lower.h"
+
+static void job_release(struct om_job *job)
+{
+    for (size_t i = 0; i < OM_COUNT(job->files); i++) {
+        om_out_abort(&job->files[i].out);
+        om_graph_free(job->files[i].built);
+        om_graph_free(job->files[i].lowered);
+    }
+    for (size_t i = 0; i < job->n_asides; i++)
+        om_out_abort(&job->asides[i].out);
+    free(job->asides);
+    om_onnx_data_free(job->data);
+    om_out_abort(&job->data_out);
+    om_sentence_close(job->sentence);
+    om_ckpt_close(job->ckpt);
+    om_config_close(&job->config);
+    om_arena_release(&job->arena);
+}
+
+/* Log the closing line in Optimum's words; with strict, a difference is an error. */
+static int conclude(struct om_job *job, const struct om_verdict *v, struct om_error *err)
+{
+    const char *dir = job->opts->out_dir;
+
+    if (v->detail.len == 0) {
+        om_log(job->ctx, OM_LOG_INFO,
+               "The ONNX export succeeded and the exported model was saved at: %s", dir);
+        return 0;
+    }
+    if (job->opts->strict)
+        return om_fail(err, OM_E_MISMATCH, "the exported model in %s differs from the reference: %.*s",
+                       dir, OM_SV(om_buf_sv(&v->detail)));
+    om_log(job->ctx, OM_LOG_WARNING,
+           "The ONNX export succeeded with the warning: %.*s.\n The exported model was saved at: %s",
+           OM_SV(om_buf_sv(&v->detail)), dir);
+    return 0;
+}
+
+static int run(struct om_job *job, struct om_verdict *v, struct om_error *err)
+{
+    OM_TRY(om_job_resolve(job, err));
+    OM_TRY(om_job_build(job, err));
+    OM_TRY(om_job_stage(job, err));
+    OM_TRY(om_job_publish(job, err));
+    OM_TRY(om_job_validate(job, v, err));
+    OM_TRY(om_buf_check(&v->detail, err));
+    return conclude(job, v, err);
+}
+
+static int check_opts(const struct om_export_opts *o, struct om_error *err)
+{
+    if (o->struct_size != sizeof(*o))
+        return om_fail(err, OM_E_USAGE, "the options were not set up with OM_EXPORT_OPTS_INIT");
+    if (o->model == NULL || o->model[0] == '\0')
+        return om_fail(err, OM_E_USAGE, "no model was given");
+    if (o->out_dir == NULL || o->out_dir[0] == '\0')
+        return om_fail(err, OM_E_USAGE, "no output directory was given");
+    if (o->opset != 0 && (o->opset < OM_OPSET_MIN || o->opset > OM_OPSET_MAX))
+        return om_fail(err, OM_E_USAGE, "opset %d: this version writes opsets %d to %d", o->opset,
+                       OM_OPSET_MIN, OM_OPSET_MAX);
+    if (o->shapes.batch_size < 0 || o->shapes.sequence_length < 0 || o->shapes.num_choices < 0)
+        return om_fail(err, OM_E_USAGE, "an example size is negative");
+    return 0;
+}
+
+int om_export_run(struct om_ctx *ctx, const struct om_export_opts *opts, struct om_error *err)
+{
+    struct om_job job = { .ctx = ctx, .opts = opts, .data_out = OM_OUT_INIT };
+    struct om_verdict v = { .detail = OM_BUF_INIT(1 << 20) };
+    int rc = check_opts(opts, err);
+
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < OM_COUNT(job.files); i++)
+        job.files[i].out = (struct om_out)OM_OUT_INIT;
+    om_arena_init(&job.arena, (size_t)1 << 30);
+    rc = run(&job, &v, err);
+    om_buf_release(&v.detail);
+    job_release(&job);
+    return rc;
+}
+
+int om_export_list(om_export_list_fn *fn, void *user, struct om_error *err)
+{
+    struct om_arena a = OM_ARENA_INIT(1 << 20);
+    int rc = 0;
+
+    for (size_t i = 0; i < om_arch_count && rc == 0; i++) {
+        const char *const *tasks = om_arch_tasks(&a, om_archs[i].arch);
+
+        if (tasks == NULL)
+            rc = om_fail(err, OM_E_NOMEM, "out of memory");
+        else
+            fn(user, om_archs[i].model_type, tasks);
+    }
+    om_arena_release(&a);
+    return rc;
+}

@@ -1,0 +1,284 @@
+/* src/export/publish.c: the files of an export, from hidden names to final ones.
+ *
+ * Order matters: the models that will be replaced go first, then weights and configuration get their names, the models
+ * last. Whenever the program stops, no model lies beside weights that are not its own. */
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "export/job.h"
+
+#include <optimum/version.h>
+
+#define SMALL_FILE_MAX ((size_t)256 << 20)
+
+/* What save_pretrained of a tokenizer, processor or feature extractor writes. */
+static const char *const companion_files[] = { "added_tokens.json",
+                                               "bpe.codes",
+                                               "chat_template.jinja",
+                                               "chat_template.json",
+                                               "merges.txt",
+                                               "preprocessor_config.json",
+                                               "processor_config.json",
+                                               "sentencepiece.bpe.model",
+                                               "source.spm",
+                                               "special_tokens_map.json",
+                                               "spiece.model",
+                                               "target.spm",
+                                               "target_vocab.json",
+                                               "tokenizer.json",
+                                               "tokenizer.model",
+                                               "tokenizer_config.json",
+                                               "vocab.json",
+                                               "vocab.txt" };
+
+static int oom(struct om_error *err)
+{
+    return om_fail(err, OM_E_NOMEM, "out of memory");
+}
+
+static struct om_job_aside *add_aside(struct om_job *job)
+{
+    struct om_job_aside *aside;
+
+    if (!om_grow(&job->asides, &job->cap_asides, job->n_asides + 1, sizeof(*job->asides)))
+        return NULL;
+    aside = &job->asides[job->n_asides++];
+    *aside = (struct om_job_aside){ .out = OM_OUT_INIT };
+    return aside;
+}
+
+/* ---- weights ---- */
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash == NULL ? path : slash + 1;
+}
+
+/* The checkpoint's file beside the models: already there, a reflink, or a copy. */
+static int stage_weights_file(struct om_job *job, const struct om_file *file, struct om_error *err)
+{
+    const char *name = base_name(file->path);
+    const char *target = om_path_join(&job->arena, job->opts->out_dir, name);
+    struct om_job_aside *aside;
+
+    if (target == NULL)
+        return oom(err);
+    OM_TRY(om_onnx_data_alias(job->data, file, name, err));
+    if (om_file_same(file->path, target))
+        return 0;
+    aside = add_aside(job);
+    if (aside == NULL)
+        return oom(err);
+    aside->weights = true;
+    OM_TRY(om_out_open(&aside->out, job->opts->out_dir, name, job->ctx, err));
+    return om_out_clone(&aside->out, file, err);
+}
+
+static int stage_data(struct om_job *job, struct om_error *err)
+{
+    if (job->weights == OM_WEIGHTS_EMBEDDED)
+        return 0;
+    OM_TRY(om_out_open(&job->data_out, job->opts->out_dir, OM_DATA_NAME, job->ctx, err));
+    OM_TRY(om_onnx_data_new(&job->arena, &job->data_out, OM_DATA_NAME, &job->data, err));
+    if (job->weights != OM_WEIGHTS_SAFETENSORS)
+        return 0;
+    for (size_t i = 0; i < job->ckpt->file_count; i++)
+        OM_TRY(stage_weights_file(job, &job->ckpt->files[i], err));
+    return 0;
+}
+
+static int stage_model(struct om_job *job, struct om_job_file *f, struct om_error *err)
+{
+    const struct om_onnx_opts opts = {
+        .opset = job->opset,
+        .producer_version = OM_VERSION,
+        .graph_name = "main_graph",
+        .mode = job->weights,
+        .ctx = job->ctx,
+    };
+    const char *name = om_part_file(f->part);
+
+    OM_TRY(om_out_open(&f->out, job->opts->out_dir, name, job->ctx, err));
+    OM_TRY(om_onnx_write(f->lowered, &opts, &f->out, job->data, err));
+    OM_TRY(om_out_flush(&f->out, err));
+    om_log(job->ctx, OM_LOG_DEBUG, "%s: %zu nodes, %" PRIu64 " bytes", name, f->lowered->n_nodes, f->out.pos);
+    return 0;
+}
+
+/* ---- configuration and companions ---- */
+
+static int stage_bytes(struct om_job *job, const char *name, om_sv bytes, struct om_error *err)
+{
+    struct om_job_aside *aside = add_aside(job);
+
+    if (aside == NULL)
+        return oom(err);
+    OM_TRY(om_out_open(&aside->out, job->opts->out_dir, name, job->ctx, err));
+    return om_out_write(&aside->out, bytes.ptr, bytes.len, err);
+}
+
+/* config.json with the values that the export decides: use_cache as Optimum sets it, and a given pad token. */
+static int stage_config(struct om_job *job, struct om_error *err)
+{
+    struct om_json_patch patches[2];
+    struct om_buf text = OM_BUF_INIT(SMALL_FILE_MAX);
+    char pad[32];
+    size_t n = 0;
+    int rc;
+
+    if (job->sentence == NULL && job->arch.arch->kind != OM_ARCH_ENCODER &&
+        om_arch_has_past(job->arch.arch, job->arch.task))
+        patches[n++] = (struct om_json_patch){ "use_cache", job->arch.past ? "true" : "false" };
+    if (job->opts->pad_token_id >= 0) {
+        snprintf(pad, sizeof(pad), "%" PRId64, job->opts->pad_token_id);
+        patches[n++] = (struct om_json_patch){ "pad_token_id", pad };
+    }
+    rc = om_json_patch(job->config.text, patches, n, &text, err);
+    if (rc == 0)
+        rc = stage_bytes(job, "config.json", om_buf_sv(&text), err);
+    else
+        rc = om_wrap(err, rc, "%s", job->config.path);
+    om_buf_release(&text);
+    return rc;
+}
+
+/* A checkpoint without generation_config.json: what GenerationConfig.from_model_config takes out of config.json. */
+static int stage_derived_generation_config(struct om_job *job, struct om_error *err)
+{
+    static const char *const keys[] = { "bos_token_id",
+                                        "decoder_start_token_id",
+                                        "eos_token_id",
+                                        "forced_bos_token_id",
+                                        "forced_eos_token_id",
+                                        "pad_token_id" };
+    struct om_buf text = OM_BUF_INIT(1 << 20);
+    int rc;
+
+    om_buf_adds(&text, "{\n  \"_from_model_config\": true");
+    for (size_t i = 0; i < OM_COUNT(keys); i++) {
+        const struct om_json *v = om_json_get(job->config.doc, keys[i]);
+
+        if (om_json_kind(v) == OM_JSON_NULL)
+            continue;
+        om_buf_printf(&text, ",\n  \"%s\": ", keys[i]);
+        om_json_write(&text, v, 0);
+    }
+    if (!job->arch.past)
+        om_buf_adds(&text, ",\n  \"use_cache\": false");
+    om_buf_adds(&text, "\n}\n");
+    rc = om_buf_check(&text, err);
+    if (rc == 0)
+        rc = stage_bytes(job, "generation_config.json", om_buf_sv(&text), err);
+    om_buf_release(&text);
+    return rc;
+}
+
+static int stage_copy(struct om_job *job, const char *name, bool *found, struct om_error *err)
+{
+    const char *path = om_path_join(&job->arena, job->dir, name);
+    struct om_mark mark;
+    om_sv bytes;
+    int rc;
+
+    if (path == NULL)
+        return oom(err);
+    *found = om_file_exists(path);
+    if (!*found)
+        return 0;
+    mark = om_arena_mark(&job->arena);
+    rc = om_file_read(&job->arena, path, SMALL_FILE_MAX, &bytes, err);
+    if (rc == 0)
+        rc = stage_bytes(job, name, bytes, err);
+    om_arena_rewind(&job->arena, mark);
+    return rc;
+}
+
+static bool generates(const struct om_task *task)
+{
+    return task->head == OM_HEAD_CAUSAL_LM || task->head == OM_HEAD_SEQ2SEQ_LM;
+}
+
+static int stage_companions(struct om_job *job, struct om_error *err)
+{
+    bool found;
+
+    if (job->in_place)
+        return 0;
+    OM_TRY(stage_config(job, err));
+    OM_TRY(stage_copy(job, "generation_config.json", &found, err));
+    if (!found && generates(job->arch.task))
+        OM_TRY(stage_derived_generation_config(job, err));
+    for (size_t i = 0; i < OM_COUNT(companion_files); i++)
+        OM_TRY(stage_copy(job, companion_files[i], &found, err));
+    return 0;
+}
+
+int om_job_stage(struct om_job *job, struct om_error *err)
+{
+    OM_TRY(om_dir_make(job->opts->out_dir, err));
+    job->in_place = om_file_same(job->dir, job->opts->out_dir);
+    OM_TRY(stage_data(job, err));
+    for (size_t i = 0; i < job->n_files; i++)
+        OM_TRY(stage_model(job, &job->files[i], err));
+    return stage_companions(job, err);
+}
+
+/* ---- publishing ---- */
+
+static int remove_file(struct om_job *job, const char *name, struct om_error *err)
+{
+    const char *path = om_path_join(&job->arena, job->opts->out_dir, name);
+
+    if (path == NULL)
+        return oom(err);
+    if (unlink(path) < 0 && errno != ENOENT)
+        return om_fail(err, OM_E_IO, "%s: cannot be removed: %s", path, strerror(errno));
+    return 0;
+}
+
+static bool writes_part(const struct om_job *job, enum om_part part)
+{
+    for (size_t i = 0; i < job->n_files; i++)
+        if (job->files[i].part == part)
+            return true;
+    return false;
+}
+
+/* New weights make every model that may point into the old ones invalid, also one this export does not write. */
+static bool replaces_weights(const struct om_job *job)
+{
+    for (size_t i = 0; i < job->n_asides; i++)
+        if (job->asides[i].weights)
+            return true;
+    return job->data != NULL && !om_onnx_data_empty(job->data);
+}
+
+static int remove_old_models(struct om_job *job, struct om_error *err)
+{
+    const bool all = replaces_weights(job);
+
+    for (int part = 0; part < OM_PART_COUNT; part++)
+        if (all || writes_part(job, (enum om_part)part))
+            OM_TRY(remove_file(job, om_part_file((enum om_part)part), err));
+    return 0;
+}
+
+int om_job_publish(struct om_job *job, struct om_error *err)
+{
+    const bool durable = job->opts->durable;
+
+    OM_TRY(om_ctx_check(job->ctx, err));
+    OM_TRY(remove_old_models(job, err));
+    if (job->data != NULL && !om_onnx_data_empty(job->data))
+        OM_TRY(om_out_commit(&job->data_out, durable, err));
+    else
+        om_out_abort(&job->data_out);
+    for (size_t i = 0; i < job->n_asides; i++)
+        OM_TRY(om_out_commit(&job->asides[i].out, durable, err));
+    for (size_t i = 0; i < job->n_files; i++)
+        OM_TRY(om_out_commit(&job->files[i].out, durable, err));
+    return 0;
+}

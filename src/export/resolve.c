@@ -1,0 +1,243 @@
+/* src/export/resolve.c: from the options to what is exported: directory, library, configuration, architecture, task. */
+#include "export/job.h"
+#include "lower/lower.h"
+
+static const char *const libraries[] = { "transformers", "sentence_transformers", "diffusers", "timm", NULL };
+
+static bool has_file(struct om_job *job, const char *name)
+{
+    const char *path = om_path_join(&job->arena, job->opts->model, name);
+
+    return path != NULL && om_file_exists(path);
+}
+
+/* The library by the directory's files, in the order in which Optimum looks. */
+static const char *infer_library(struct om_job *job)
+{
+    if (has_file(job, "model_index.json"))
+        return "diffusers";
+    if (om_sentence_detect(job->opts->model))
+        return "sentence_transformers";
+    return "transformers";
+}
+
+static int find_model_dir(struct om_job *job, struct om_error *err)
+{
+    const char *model = job->opts->model;
+
+    if (om_dir_exists(model))
+        return 0;
+    if (om_file_exists(model))
+        return om_fail(err, OM_E_MISSING,
+                       "%s: is a file; --model takes the checkpoint's directory", model);
+    return om_fail(err, OM_E_MISSING,
+                   "%s: no such directory (models are not downloaded from the Hub by this version: "
+                   "download the repository first)",
+                   model);
+}
+
+static int resolve_library(struct om_job *job, struct om_error *err)
+{
+    const char *library = job->opts->library;
+    const char *nearest;
+
+    if (library == NULL)
+        library = infer_library(job);
+    if (strcmp(library, "transformers") == 0) {
+        job->dir = job->opts->model;
+        return 0;
+    }
+    if (strcmp(library, "sentence_transformers") == 0) {
+        OM_TRY(om_sentence_open(&job->arena, job->opts->model, &job->sentence, err));
+        job->dir = om_sentence_transformer_dir(job->sentence);
+        return 0;
+    }
+    if (strcmp(library, "diffusers") == 0 || strcmp(library, "timm") == 0)
+        return om_fail(err, OM_E_UNSUPPORTED, "%s: models of the library %s cannot be exported yet",
+                       job->opts->model, library);
+    nearest = om_sv_nearest(om_sv_str(library), libraries);
+    return om_fail(err, OM_E_USAGE,
+                   "unknown library \"%s\"%s%s%s (known: transformers, sentence_transformers)", library,
+                   nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+}
+
+static int resolve_arch(struct om_job *job, struct om_error *err)
+{
+    const char *names[512];
+    const char *type = job->config.model_type;
+    const char *nearest;
+    size_t n = 0;
+
+    job->arch.arch = om_arch_find(type);
+    if (job->arch.arch != NULL)
+        return 0;
+    for (; n < om_arch_count && n + 1 < OM_COUNT(names); n++)
+        names[n] = om_archs[n].model_type;
+    names[n] = NULL;
+    nearest = om_sv_nearest(om_sv_str(type), names);
+    return om_fail(err, OM_E_UNSUPPORTED,
+                   "%s: model type \"%s\" is not supported%s%s%s; `optimum-cli export onnx --list` shows "
+                   "those that are",
+                   job->config.path, type, nearest ? " (the nearest that is: \"" : "",
+                   nearest ? nearest : "", nearest ? "\")" : "");
+}
+
+/* Every name a task can be called by, for did-you-mean. */
+static const char *nearest_task(struct om_arena *a, const char *name)
+{
+    size_t n = 0;
+    const char **list;
+
+    for (size_t i = 0; i < om_task_count; i++)
+        for (const char *const *s = om_tasks[i].synonyms; s != NULL && *s != NULL; s++)
+            n++;
+    list = om_arena_array(a, om_task_count + n + 1, sizeof(*list));
+    if (list == NULL)
+        return NULL;
+    n = 0;
+    for (size_t i = 0; i < om_task_count; i++) {
+        list[n++] = om_tasks[i].name;
+        for (const char *const *s = om_tasks[i].synonyms; s != NULL && *s != NULL; s++)
+            list[n++] = *s;
+    }
+    return om_sv_nearest(om_sv_str(name), list);
+}
+
+static int fail_unknown_task(struct om_job *job, struct om_error *err)
+{
+    const char *name = job->opts->task;
+    const char *nearest = nearest_task(&job->arena, name);
+
+    return om_fail(err, OM_E_USAGE, "unknown task \"%s\"%s%s%s", name,
+                   nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+}
+
+static int fail_task_not_offered(struct om_job *job, const char *name, struct om_error *err)
+{
+    const char *const *tasks = om_arch_tasks(&job->arena, job->arch.arch);
+    struct om_buf list = OM_BUF_INIT(1 << 16);
+    int rc;
+
+    for (; tasks != NULL && *tasks != NULL; tasks++)
+        om_buf_printf(&list, "%s%s", list.len > 0 ? ", " : "", *tasks);
+    rc = om_fail(err, OM_E_UNSUPPORTED,
+                 "%s models cannot be exported for the task \"%s\"%s; supported: %.*s",
+                 job->config.model_type, name, job->detected ? " (auto-detected)" : "",
+                 OM_SV(om_buf_sv(&list)));
+    om_buf_release(&list);
+    return rc;
+}
+
+static const struct om_task *task_named(const char *name)
+{
+    bool past;
+
+    return om_task_parse(om_sv_str(name), &past);
+}
+
+/* The task of the class in config.json; the headless model when there is none that this program exports. */
+static void detect_task(struct om_job *job)
+{
+    const char *const *classes = job->config.architectures;
+
+    job->detected = true;
+    job->arch.task = NULL;
+    for (; job->sentence == NULL && classes != NULL && *classes != NULL && job->arch.task == NULL; classes++)
+        job->arch.task = om_task_of_class(om_sv_str(*classes));
+    if (job->arch.task == NULL || !om_arch_has_task(job->arch.arch, job->arch.task))
+        job->arch.task = task_named("feature-extraction");
+    job->arch.past = job->sentence == NULL && !job->opts->monolith &&
+                     om_arch_has_past(job->arch.arch, job->arch.task);
+}
+
+static void log_detected(struct om_job *job)
+{
+    struct om_buf synonyms = OM_BUF_INIT(1 << 12);
+
+    om_task_synonyms(job->arch.task, &synonyms);
+    om_log(job->ctx, OM_LOG_INFO, "Automatic task detection to %s%s%s%.*s%s.", job->arch.task->name,
+           job->arch.past ? "-with-past" : "", synonyms.len > 0 ? " (possible synonyms are: " : "",
+           OM_SV(om_buf_sv(&synonyms)), synonyms.len > 0 ? ")" : "");
+    om_buf_release(&synonyms);
+}
+
+/* Combinations that have no meaning, in Optimum's order. */
+static int check_task(struct om_job *job, struct om_error *err)
+{
+    const struct om_arch_job *a = &job->arch;
+    const char *suffix = a->past ? "-with-past" : "";
+    const char *name = om_arena_printf(&job->arena, "%s%s", a->task->name, suffix);
+
+    if (name == NULL)
+        return om_fail(err, OM_E_NOMEM, "out of memory");
+    if (a->past && job->opts->monolith)
+        return om_fail(err, OM_E_USAGE,
+                       "the task %s is not compatible with --monolith: use `--task %s --monolith`, or "
+                       "`--task %s` without --monolith",
+                       name, a->task->name, name);
+    if (a->arch->kind == OM_ARCH_SEQ2SEQ && a->task->head == OM_HEAD_CAUSAL_LM)
+        return om_fail(err, OM_E_UNSUPPORTED,
+                       "%s is an encoder-decoder, which is incompatible with the task %s; use "
+                       "text2text-generation",
+                       job->config.model_type, name);
+    if (job->sentence != NULL && (a->past || a->task->head != OM_HEAD_HIDDEN))
+        return om_fail(err, OM_E_UNSUPPORTED,
+                       "a sentence-transformers model is exported for feature-extraction, not for %s (use "
+                       "--library-name transformers to export the bare transformer)",
+                       name);
+    if (!om_arch_has_task(a->arch, a->task) || (a->past && !om_arch_has_past(a->arch, a->task)))
+        return fail_task_not_offered(job, name, err);
+    return 0;
+}
+
+static int check_pad_token(struct om_job *job, struct om_error *err)
+{
+    if (job->opts->pad_token_id >= 0)
+        job->config.pad_token_id = job->opts->pad_token_id;
+    if (job->arch.arch->kind == OM_ARCH_DECODER && job->arch.task->head == OM_HEAD_SEQUENCE &&
+        job->config.pad_token_id < 0)
+        return om_fail(err, OM_E_CONFIG,
+                       "%s: no pad_token_id, which text-classification with %s needs to find the last "
+                       "token; give it with --pad_token_id",
+                       job->config.path, job->config.model_type);
+    return 0;
+}
+
+static int resolve_task(struct om_job *job, struct om_error *err)
+{
+    const char *task = job->opts->task;
+
+    if (task == NULL || strcmp(task, "auto") == 0) {
+        detect_task(job);
+        log_detected(job);
+    } else {
+        job->arch.task = om_task_parse(om_sv_str(task), &job->arch.past);
+        if (job->arch.task == NULL)
+            return fail_unknown_task(job, err);
+    }
+    OM_TRY(check_task(job, err));
+    return check_pad_token(job, err);
+}
+
+int om_job_resolve(struct om_job *job, struct om_error *err)
+{
+    void *cfg;
+
+    job->opset = job->opts->opset != 0 ? job->opts->opset : OM_OPSET_DEFAULT;
+    OM_TRY(find_model_dir(job, err));
+    OM_TRY(resolve_library(job, err));
+    OM_TRY(om_config_open(&job->arena, job->dir, &job->config, err));
+    OM_TRY(resolve_arch(job, err));
+    OM_TRY(resolve_task(job, err));
+    OM_TRY(om_arch_config(&job->arena, job->arch.arch, &job->config, &cfg, err));
+    OM_TRY(om_ckpt_open(&job->arena, job->dir, &job->ckpt, err));
+    job->arch.cfg = cfg;
+    job->arch.config = &job->config;
+    job->arch.ckpt = job->ckpt;
+    job->arch.ctx = job->ctx;
+    if (job->opset < OM_OPSET_DEFAULT)
+        om_log(job->ctx, OM_LOG_WARNING,
+               "Opset %d is lower than the recommended minimum opset (%d) to export %s.", job->opset,
+               OM_OPSET_DEFAULT, job->config.model_type);
+    return 0;
+}
