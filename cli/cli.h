@@ -1,0 +1,42 @@
+/* cli/cli.h: the program around the library: its context, messages and the table of subcommands. */
+#ifndef CLI_H
+#define CLI_H
+
+#include <stdbool.h>
+
+#include <optimum/ctx.h>
+#include <optimum/error.h>
+
+enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_INTERRUPTED = 130 };
+
+struct cli_progress {
+    double started; /* seconds on the monotonic clock; 0: no write is running */
+    bool shown;
+};
+
+struct cli {
+    struct om_ctx *ctx;
+    const char *command; /* "optimum-cli export onnx", for usage lines */
+    struct cli_progress progress;
+};
+
+typedef int cli_fn(struct cli *cli, int argc, char **argv); /* argv[0] is the first argument */
+
+struct cli_command {
+    const char *name; /* "export onnx" */
+    cli_fn *run;
+    const char *summary;
+};
+
+int cmd_env(struct cli *cli, int argc, char **argv);
+int cmd_export_onnx(struct cli *cli, int argc, char **argv);
+int cmd_run(struct cli *cli, int argc, char **argv);
+
+/* Print an error of the library on stderr and give the exit status that belongs to it; releases *err. */
+int cli_report(struct cli *cli, struct om_error *err);
+/* A usage error: one line, and where the help is. Gives CLI_USAGE. */
+int cli_usage_error(const struct cli *cli, const char *fmt, ...) OM_PRINTF(2, 3);
+/* Lines up to level go to stderr from now on. */
+void cli_set_verbosity(struct cli *cli, int quiet, int verbose);
+
+#endif
