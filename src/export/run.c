@@ -84,7 +84,7 @@ int om_run_file(struct om_ctx *ctx, const char *model, const char *inputs, const
 {
     struct om_arena a = OM_ARENA_INIT((size_t)16 << 30);
     struct om_ckpt *ck = NULL;
-    struct om_tensor *tensors;
+    struct om_tensor *tensors = NULL;
     int rc = om_ckpt_open_file(&a, inputs, &ck, err);
 
     if (rc == 0)

@@ -1,0 +1,58 @@
+#!/bin/bash
+# tests/cli/run.sh BUILD [NAME...]: the program as a user sees it.
+#
+# Every cases/NAME.sh runs in an empty directory; what it prints on both streams must equal cases/NAME.exact, or match cases/NAME.glob
+# line by line (each line a shell pattern). In the output the temporary directory reads TMP. Scripts use:
+#   $CLI          the program
+#   ckpt TYPE/TASK DIR [mkckpt options]   write the tiny checkpoint of a golden
+#   status COMMAND...                     run it and print "exit N"
+set -u
+
+here=$(cd "$(dirname "$0")" && pwd)
+build=$(cd "$1" && pwd)
+shift
+export CLI=$build/optimum-cli MKCKPT=$build/tools/mkckpt GOLDENS=$here/../data/goldens OPENBLAS_NUM_THREADS=1
+unset TRANSFORMERS_VERBOSITY FORCE_ONNX_EXTERNAL_DATA
+
+ckpt() { "$MKCKPT" "${@:3}" "$GOLDENS/$1" "$2" >/dev/null; }
+status() { "$@"; echo "exit $?"; }
+export -f ckpt status
+
+matches_glob()
+{
+    local want got
+
+    exec 3<"$1" 4<"$2"
+    while IFS= read -r want <&3; do
+        IFS= read -r got <&4 || return 1
+        # shellcheck disable=SC2053
+        [[ $got == $want ]] || return 1
+    done
+    ! IFS= read -r got <&4
+}
+
+passed=0 failed=0
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+[ $# -gt 0 ] || set -- $(cd "$here/cases" && ls -- *.sh | sed 's/\.sh$//')
+for name; do
+    mkdir "$tmp/work"
+    (cd "$tmp/work" && bash "$here/cases/$name.sh") >"$tmp/raw" 2>&1 </dev/null
+    sed -e "s|$tmp/work|TMP|g" -e "s|$GOLDENS|GOLDENS|g" "$tmp/raw" >"$tmp/got"
+    if [ -f "$here/cases/$name.exact" ]; then
+        cmp -s "$here/cases/$name.exact" "$tmp/got"
+    else
+        matches_glob "$here/cases/$name.glob" "$tmp/got"
+    fi
+    if [ $? -eq 0 ]; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED cli/$name"
+        diff -u "$here/cases/$name".[eg]* "$tmp/got" | head -n 40
+    fi
+    chmod -R u+w "$tmp/work"
+    rm -rf "$tmp/work"
+done
+echo "$passed passed, $failed failed, 0 skipped"
+[ $failed -eq 0 ]
