@@ -36,3 +36,29 @@ suite()
     echo "   ($((SECONDS - start)) s)"
 }
 
+# Every fuzz target on its corpus and seeded mutations of it.
+fuzz()
+{
+    local target name ok=0 bad=0
+
+    for target in "$build"/tests/fuzz/fuzz_*; do
+        [ -x "$target" ] && [ -f "$target" ] || continue
+        name=${target##*/fuzz_}
+        if "$target" -runs="${FUZZ_RUNS:-5000}" -seed=1 -last="$target.last" "$here/data/fuzz/$name"; then
+            ok=$((ok + 1))
+        else
+            bad=$((bad + 1))
+            echo "FAILED fuzz_$name (its input is in $target.last)"
+        fi
+    done
+    echo "$ok passed, $bad failed"
+}
+
+suite unit "$build/tests/unit"
+suite golden "$build/tests/golden/golden"
+suite command-line "$here/cli/run.sh" "$build"
+suite fault-injection "$build/tests/fault/fault"
+suite fuzz fuzz
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
