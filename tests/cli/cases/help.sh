@@ -1,0 +1,6 @@
+status $CLI
+status $CLI --help
+status $CLI --version
+status $CLI export onnx --help
+status $CLI run --help
+status $CLI env --help

@@ -1,0 +1,1 @@
+status $CLI export onnx --list
