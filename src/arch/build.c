@@ -107,7 +107,7 @@ static void declare_past(struct build *bd)
 
     for (int64_t i = 0; i < b->kv.layers && b->g->rc == 0; i++)
         for (size_t slot = 0; slot < om_builder_slots(b); slot++)
-            declare(bd, om_builder_cache_name(b, "past_key_values", i, slot),
+            declare(bd, om_builder_cache_name(b, "past_key_values", i, (enum om_kv_slot)slot),
                     slot >= OM_KV_CROSS_KEY ? "past_key_values.encoder" : "past_key_values", sizes);
 }
 
@@ -160,7 +160,8 @@ static void emit_presents(struct build *bd)
         for (size_t slot = 0; slot < slots; slot++) {
             const om_val v = b->presents[(size_t)i * slots + slot];
             if (om_valid(v))
-                om_output(om_builder_root(b), om_builder_cache_name(b, "present", i, slot), v);
+                om_output(om_builder_root(b),
+                          om_builder_cache_name(b, "present", i, (enum om_kv_slot)slot), v);
         }
 }
 

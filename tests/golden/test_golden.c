@@ -1,0 +1,350 @@
+/* tests/golden/test_golden.c: every golden of the architectures that are implemented: its
+ * checkpoint is made, its graphs are built and run, and files, ports and values are compared with
+ * what was recorded.
+ *
+ *   test_golden [MODEL_TYPE[/TASK]]...
+ *
+ * Goldens come from the project's tests/data and, when the environment names one, from OM_SHARED.
+ */
+#include "arch/arch.h"
+#include "base/file.h"
+#include "golden/golden.h"
+#include "ref/ref.h"
+#include "tools/mkckpt_lib.h"
+
+#include <ftw.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define TOLERANCE 1e-4 /* of the largest magnitude of an output */
+
+/* One golden under test. */
+struct trial {
+    const struct golden *golden;
+    struct golden_signature sig;
+    struct om_arch_job job;
+    struct om_arena *arena;
+    const char *where; /* the file at hand */
+    unsigned failures, cases;
+    double worst; /* the largest difference, relative to the output's largest magnitude */
+};
+
+static void fail(struct trial *t, const char *fmt, ...) OM_PRINTF(2, 3);
+
+static void fail(struct trial *t, const char *fmt, ...)
+{
+    va_list ap;
+
+    t->failures++;
+    printf("FAIL %s/%s %s: ", t->golden->model_type, t->golden->task, t->where);
+    va_start(ap, fmt);
+    vprintf(fmt, ap);
+    va_end(ap);
+    putchar('\n');
+}
+
+/* ---- ports ---- */
+
+static const char *axis_text(const struct om_graph *g, const struct om_port *port, uint32_t axis)
+{
+    const struct om_value *v = om_graph_value(g, port->val);
+
+    if (port->axes && port->axes[axis])
+        return port->axes[axis];
+    return om_dim_text(g->dims, port->dims ? port->dims[axis] : v->dims[axis]);
+}
+
+static bool same_axis(struct trial *t, const struct golden_dim *want, const char *found)
+{
+    switch (want->kind) {
+    case GOLDEN_DIM_NAMED:
+        return strcmp(want->name, found) == 0;
+    case GOLDEN_DIM_FIXED: {
+        const char *text = om_arena_printf(t->arena, "%" PRId64, want->value);
+        return text && strcmp(text, found) == 0;
+    }
+    case GOLDEN_DIM_ANY:
+        break;
+    }
+    return true;
+}
+
+static void check_port(struct trial *t, const struct om_graph *g, const struct om_port *port,
+                       const struct golden_port *want)
+{
+    const struct om_value *v = om_graph_value(g, port->val);
+
+    if (!om_sv_is(port->name, want->name)) {
+        fail(t, "port \"%.*s\", want \"%s\"", OM_SV(port->name), want->name);
+        return;
+    }
+    if (v->dtype != want->dtype || v->rank != want->rank) {
+        fail(t, "%s: %s of rank %u, want %s of rank %u", want->name, om_dtype_text(v->dtype),
+             v->rank, om_dtype_text(want->dtype), want->rank);
+        return;
+    }
+    for (uint32_t i = 0; i < v->rank; i++) {
+        const char *found = axis_text(g, port, i);
+        if (!same_axis(t, &want->dims[i], found))
+            fail(t, "%s: axis %u is %s, want %s", want->name, i, found,
+                 want->dims[i].name ? want->dims[i].name
+                                    : om_arena_printf(t->arena, "%" PRId64, want->dims[i].value));
+    }
+}
+
+static void check_ports(struct trial *t, const struct om_graph *g, const char *kind,
+                        const struct om_port *ports, size_t n, const struct golden_port *want,
+                        size_t n_want)
+{
+    if (n != n_want)
+        fail(t, "%zu %s, want %zu", n, kind, n_want);
+    for (size_t i = 0; i < OM_MIN(n, n_want); i++)
+        check_port(t, g, &ports[i], &want[i]);
+}
+
+/* ---- values ---- */
+
+static double element(const struct om_tensor *t, int64_t i)
+{
+    switch (t->dtype) {
+    case OM_F32:
+        return ((const float *)t->data)[i];
+    case OM_I64:
+        return (double)((const int64_t *)t->data)[i];
+    default:
+        return NAN;
+    }
+}
+
+/* The largest difference relative to the largest magnitude of want; NaN is infinitely far. */
+static double difference(const struct om_tensor *got, const struct om_tensor *want, int64_t n)
+{
+    double diff = 0.0, size = 0.0;
+
+    for (int64_t i = 0; i < n; i++) {
+        const double d = fabs(element(got, i) - element(want, i));
+        diff = isnan(d) ? INFINITY : fmax(diff, d);
+        size = fmax(size, fabs(element(want, i)));
+    }
+    return size > 0.0 ? diff / size : diff;
+}
+
+static const struct om_tensor *find_tensor(const struct om_tensor *list, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(list[i].name, name) == 0)
+            return &list[i];
+    return NULL;
+}
+
+static void check_value(struct trial *t, const struct golden_case *c, const struct om_tensor *want,
+                        const struct om_tensor *got)
+{
+    int64_t n;
+    double d;
+
+    if (!got) {
+        fail(t, "case %s: no output \"%s\"", c->id, want->name);
+        return;
+    }
+    if (got->rank != want->rank ||
+        (got->rank && memcmp(got->dims, want->dims, got->rank * sizeof(*got->dims)) != 0)) {
+        fail(t, "case %s: output \"%s\" has another shape", c->id, want->name);
+        return;
+    }
+    if (!om_count(want->dims, want->rank, &n))
+        return;
+    d = difference(got, want, n);
+    t->worst = fmax(t->worst, d);
+    if (!(d <= TOLERANCE))
+        fail(t, "case %s: output \"%s\" differs by %g of its size", c->id, want->name, d);
+}
+
+static void run_case(struct trial *t, const struct om_graph *g, const struct golden_case *c)
+{
+    const struct om_ref_opts opts = { .ctx = NULL };
+    struct om_error err = OM_ERROR_INIT;
+    struct om_tensor *out;
+    size_t n_out;
+
+    t->cases++;
+    if (om_ref_run(g, c->inputs, c->n_inputs, &opts, t->arena, &out, &n_out, &err) < 0) {
+        fail(t, "case %s: %s", c->id, om_error_text(&err));
+        om_error_release(&err);
+        return;
+    }
+    for (size_t i = 0; i < c->n_outputs; i++)
+        check_value(t, c, &c->outputs[i], find_tensor(out, n_out, c->outputs[i].name));
+}
+
+/* ---- files ---- */
+
+static const struct golden_onnx *find_onnx(const struct golden_signature *sig, const char *name)
+{
+    for (size_t i = 0; i < sig->n_onnx; i++)
+        if (strcmp(sig->onnx[i].name, name) == 0)
+            return &sig->onnx[i];
+    return NULL;
+}
+
+static void run_cases(struct trial *t, const struct om_graph *g, const char *stem)
+{
+    struct golden_cases file = { 0 };
+    struct om_error err = OM_ERROR_INIT;
+    struct golden_case *cases;
+    size_t n;
+
+    if (golden_cases_open(t->arena, t->golden, &file, &err) < 0 ||
+        golden_cases_of(t->arena, &file, stem, &cases, &n, &err) < 0) {
+        fail(t, "%s", om_error_text(&err));
+        om_error_release(&err);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            run_case(t, g, &cases[i]);
+    }
+    golden_cases_close(&file);
+}
+
+static void check_part(struct trial *t, enum om_part part)
+{
+    const struct golden_onnx *want = find_onnx(&t->sig, om_part_file(part));
+    struct om_error err = OM_ERROR_INIT;
+    struct om_graph *g = NULL;
+
+    t->where = om_part_file(part);
+    if (!want) {
+        fail(t, "the original writes no such file");
+        return;
+    }
+    if (om_arch_build(&t->job, part, t->arena, &g, &err) < 0 || om_graph_verify(g, &err) < 0) {
+        fail(t, "%s", om_error_text(&err));
+        om_error_release(&err);
+    } else {
+        check_ports(t, g, "inputs", g->inputs, g->n_inputs, want->inputs, want->n_inputs);
+        check_ports(t, g, "outputs", g->blocks[0].outputs, g->blocks[0].n_outputs, want->outputs,
+                    want->n_outputs);
+        if (t->failures == 0)
+            run_cases(t, g, want->stem);
+    }
+    om_graph_free(g);
+}
+
+static void check_parts(struct trial *t)
+{
+    enum om_part parts[OM_PART_COUNT];
+    const size_t n = om_arch_parts(&t->job, false, true, parts);
+
+    if (n != t->sig.n_onnx)
+        fail(t, "%zu files, want %zu", n, t->sig.n_onnx);
+    for (size_t i = 0; i < n; i++)
+        check_part(t, parts[i]);
+}
+
+/* ---- one golden ---- */
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st, (void)type, (void)ftw;
+    return remove(path);
+}
+
+/* Everything that a job needs from the checkpoint directory. */
+static int open_job(struct trial *t, const char *dir, struct om_config *config,
+                    struct om_ckpt **ckpt, struct om_error *err)
+{
+    struct om_arch_job *job = &t->job;
+    void *cfg;
+
+    OM_TRY(mkckpt_run(t->golden->dir, dir, &(const struct mkckpt_opts)MKCKPT_OPTS_INIT, err));
+    OM_TRY(golden_signature_read(t->arena, t->golden, &t->sig, err));
+    OM_TRY(om_config_open(t->arena, dir, config, err));
+    OM_TRY(om_ckpt_open(t->arena, dir, ckpt, err));
+    job->config = config;
+    job->ckpt = *ckpt;
+    job->arch = om_arch_find(config->model_type);
+    job->task = om_task_parse(om_sv_str(t->golden->task), &job->past);
+    if (!job->arch || !job->task || !om_arch_has_task(job->arch, job->task))
+        return om_fail(err, OM_E_UNSUPPORTED, "the task is not offered");
+    OM_TRY(om_arch_config(t->arena, job->arch, config, &cfg, err));
+    job->cfg = cfg;
+    return 0;
+}
+
+static void run_golden(struct trial *t)
+{
+    char dir[] = "/tmp/optimum-golden-XXXXXX";
+    struct om_config config = { 0 };
+    struct om_ckpt *ckpt = NULL;
+    struct om_error err = OM_ERROR_INIT;
+
+    t->where = "checkpoint";
+    if (!mkdtemp(dir)) {
+        fail(t, "no temporary directory");
+        return;
+    }
+    if (open_job(t, dir, &config, &ckpt, &err) < 0) {
+        fail(t, "%s", om_error_text(&err));
+        om_error_release(&err);
+    } else {
+        check_parts(t);
+    }
+    om_ckpt_close(ckpt);
+    om_config_close(&config);
+    nftw(dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+/* ---- the program ---- */
+
+static bool implemented(const char *model_type)
+{
+    return om_arch_find(model_type) != NULL;
+}
+
+/* Whether the command line asks for a golden: by model type, by both names, or by nothing. */
+static bool wanted(const struct golden *g, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        const size_t len = strlen(g->model_type);
+        if (strncmp(argv[i], g->model_type, len) != 0)
+            continue;
+        if (argv[i][len] == '\0' ||
+            (argv[i][len] == '/' && strcmp(argv[i] + len + 1, g->task) == 0))
+            return true;
+    }
+    return argc < 2;
+}
+
+int main(int argc, char **argv)
+{
+    const char *shared = getenv("OM_SHARED"), *data = getenv("OM_TEST_DATA");
+    struct om_arena list = OM_ARENA_INIT(64u << 20);
+    struct om_error err = OM_ERROR_INIT;
+    struct golden *goldens;
+    unsigned passed = 0, failed = 0;
+    size_t n;
+
+    if (golden_list(&list, data ? data : OM_TEST_DATA, shared && *shared ? shared : NULL,
+                    implemented, &goldens, &n, &err) < 0) {
+        printf("%s\n", om_error_text(&err));
+        return 2;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct om_arena arena = OM_ARENA_INIT((size_t)2 << 30);
+        struct trial t = { .golden = &goldens[i], .arena = &arena };
+        if (!wanted(&goldens[i], argc, argv) || !implemented(goldens[i].model_type))
+            continue;
+        run_golden(&t);
+        if (t.failures == 0)
+            printf("ok   %s/%s: %u cases, largest difference %.1e\n", t.golden->model_type,
+                   t.golden->task, t.cases, t.worst);
+        passed += t.failures == 0;
+        failed += t.failures != 0;
+        om_arena_release(&arena);
+    }
+    printf("%u passed, %u failed\n", passed, failed);
+    om_arena_release(&list);
+    return failed || passed == 0;
+}
