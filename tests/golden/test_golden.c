@@ -9,8 +9,13 @@
 #include "arch/arch.h"
 #include "base/file.h"
 #include "golden/golden.h"
+#include "lower/lower.h"
+#include "onnx/onnx.h"
+#include "pass/pass.h"
 #include "ref/ref.h"
 #include "tools/mkckpt_lib.h"
+
+#include <optimum/session.h>
 
 #include <ftw.h>
 #include <math.h>
@@ -27,8 +32,11 @@ struct trial {
     struct golden_signature sig;
     struct om_arch_job job;
     struct om_arena *arena;
+    const char *dir;   /* the checkpoint; written files go there as well */
     const char *where; /* the file at hand */
-    unsigned failures, cases;
+    const char *form;  /* and in which form it runs */
+    bool with_ort;
+    unsigned failures, runs;
     double worst; /* the largest difference, relative to the output's largest magnitude */
 };
 
@@ -39,7 +47,8 @@ static void fail(struct trial *t, const char *fmt, ...)
     va_list ap;
 
     t->failures++;
-    printf("FAIL %s/%s %s: ", t->golden->model_type, t->golden->task, t->where);
+    printf("FAIL %s/%s %s%s%s: ", t->golden->model_type, t->golden->task, t->where,
+           t->form ? ", " : "", t->form ? t->form : "");
     va_start(ap, fmt);
     vprintf(fmt, ap);
     va_end(ap);
@@ -163,21 +172,130 @@ static void check_value(struct trial *t, const struct golden_case *c, const stru
         fail(t, "case %s: output \"%s\" differs by %g of its size", c->id, want->name, d);
 }
 
-static void run_case(struct trial *t, const struct om_graph *g, const struct golden_case *c)
+static void check_values(struct trial *t, const struct golden_case *c, const struct om_tensor *out,
+                         size_t n_out)
+{
+    t->runs++;
+    for (size_t i = 0; i < c->n_outputs; i++)
+        check_value(t, c, &c->outputs[i], find_tensor(out, n_out, c->outputs[i].name));
+}
+
+/* ---- forms of a graph ---- */
+
+/* The cases of one file. */
+struct cases {
+    struct golden_case *list;
+    size_t n;
+};
+
+static void run_reference(struct trial *t, const struct om_graph *g, const struct cases *cases)
 {
     const struct om_ref_opts opts = { .ctx = NULL };
     struct om_error err = OM_ERROR_INIT;
     struct om_tensor *out;
     size_t n_out;
 
-    t->cases++;
-    if (om_ref_run(g, c->inputs, c->n_inputs, &opts, t->arena, &out, &n_out, &err) < 0) {
-        fail(t, "case %s: %s", c->id, om_error_text(&err));
+    for (size_t i = 0; i < cases->n; i++) {
+        const struct golden_case *c = &cases->list[i];
+        if (om_ref_run(g, c->inputs, c->n_inputs, &opts, t->arena, &out, &n_out, &err) < 0)
+            fail(t, "case %s: %s", c->id, om_error_text(&err));
+        else
+            check_values(t, c, out, n_out);
+        om_error_release(&err);
+    }
+}
+
+static void run_session(struct trial *t, struct om_session *session, const struct cases *cases)
+{
+    struct om_error err = OM_ERROR_INIT;
+
+    for (size_t i = 0; i < cases->n; i++) {
+        const struct golden_case *c = &cases->list[i];
+        struct om_results *results = NULL;
+        if (om_session_run(session, c->inputs, c->n_inputs, &results, &err) < 0) {
+            fail(t, "case %s: %s", c->id, om_error_text(&err));
+            om_error_release(&err);
+            continue;
+        }
+        t->runs++;
+        for (size_t k = 0; k < c->n_outputs; k++)
+            check_value(t, c, &c->outputs[k], om_results_find(results, c->outputs[k].name));
+        om_results_free(results);
+    }
+}
+
+static int write_file(struct trial *t, const struct om_graph *g, int opset, struct om_error *err)
+{
+    const struct om_onnx_opts opts = { .opset = opset, .mode = OM_WEIGHTS_EMBEDDED };
+    struct om_out out = OM_OUT_INIT;
+    int rc = om_out_open(&out, t->dir, t->where, NULL, err);
+
+    if (rc == 0)
+        rc = om_onnx_write(g, &opts, &out, NULL, err);
+    if (rc == 0)
+        rc = om_out_commit(&out, false, err);
+    else
+        om_out_abort(&out);
+    return rc;
+}
+
+static void run_ort(struct trial *t, const struct om_graph *g, int opset, const struct cases *cases)
+{
+    struct om_session_opts opts = OM_SESSION_OPTS_INIT;
+    struct om_error err = OM_ERROR_INIT;
+    struct om_session *session = NULL;
+    const char *path = om_path_join(t->arena, t->dir, t->where);
+
+    opts.intra_op_threads = 1;
+    if (write_file(t, g, opset, &err) < 0 ||
+        om_session_open(NULL, path, &opts, &session, &err) < 0) {
+        fail(t, "%s", om_error_text(&err));
         om_error_release(&err);
         return;
     }
-    for (size_t i = 0; i < c->n_outputs; i++)
-        check_value(t, c, &c->outputs[i], find_tensor(out, n_out, c->outputs[i].name));
+    run_session(t, session, cases);
+    om_session_free(session);
+}
+
+static const struct {
+    const char *name;
+    struct om_lower_opts opts;
+} lowered_forms[] = {
+    { "opset 14", { .opset = 14 } },
+    { "opset 18", { .opset = 18 } },
+    { "opset 18 with MatMul", { .opset = 18, .linear = OM_LINEAR_MATMUL } },
+    { "opset 21", { .opset = 21 } },
+    { "opset 23", { .opset = 23 } },
+};
+
+static void run_lowered(struct trial *t, const struct om_graph *g, const struct om_lower_opts *opts,
+                        const struct cases *cases)
+{
+    struct om_error err = OM_ERROR_INIT;
+    struct om_graph *lowered = NULL, *small = NULL;
+
+    if (om_lower(g, opts, &lowered, &err) < 0 ||
+        om_pass_run(lowered, OM_PASS_FOLD | OM_PASS_CSE, &small, &err) < 0 ||
+        om_graph_verify(small, &err) < 0) {
+        fail(t, "%s", om_error_text(&err));
+        om_error_release(&err);
+    } else {
+        run_reference(t, small, cases);
+        if (t->with_ort)
+            run_ort(t, small, opts->opset, cases);
+    }
+    om_graph_free(small);
+    om_graph_free(lowered);
+}
+
+static void run_forms(struct trial *t, const struct om_graph *g, const struct cases *cases)
+{
+    run_reference(t, g, cases);
+    for (size_t i = 0; i < OM_COUNT(lowered_forms); i++) {
+        t->form = lowered_forms[i].name;
+        run_lowered(t, g, &lowered_forms[i].opts, cases);
+    }
+    t->form = NULL;
 }
 
 /* ---- files ---- */
@@ -194,16 +312,14 @@ static void run_cases(struct trial *t, const struct om_graph *g, const char *ste
 {
     struct golden_cases file = { 0 };
     struct om_error err = OM_ERROR_INIT;
-    struct golden_case *cases;
-    size_t n;
+    struct cases cases;
 
     if (golden_cases_open(t->arena, t->golden, &file, &err) < 0 ||
-        golden_cases_of(t->arena, &file, stem, &cases, &n, &err) < 0) {
+        golden_cases_of(t->arena, &file, stem, &cases.list, &cases.n, &err) < 0) {
         fail(t, "%s", om_error_text(&err));
         om_error_release(&err);
     } else {
-        for (size_t i = 0; i < n; i++)
-            run_case(t, g, &cases[i]);
+        run_forms(t, g, &cases);
     }
     golden_cases_close(&file);
 }
@@ -281,6 +397,7 @@ static void run_golden(struct trial *t)
     struct om_error err = OM_ERROR_INIT;
 
     t->where = "checkpoint";
+    t->dir = dir;
     if (!mkdtemp(dir)) {
         fail(t, "no temporary directory");
         return;
@@ -324,6 +441,7 @@ int main(int argc, char **argv)
     struct om_error err = OM_ERROR_INIT;
     struct golden *goldens;
     unsigned passed = 0, failed = 0;
+    const char *ort = NULL, *ort_path;
     size_t n;
 
     if (golden_list(&list, data ? data : OM_TEST_DATA, shared && *shared ? shared : NULL,
@@ -331,20 +449,24 @@ int main(int argc, char **argv)
         printf("%s\n", om_error_text(&err));
         return 2;
     }
+    if (om_ort_version(&ort, &ort_path, &err) < 0) {
+        printf("without ONNX Runtime: %s\n", om_error_text(&err));
+        om_error_release(&err);
+    }
     for (size_t i = 0; i < n; i++) {
         struct om_arena arena = OM_ARENA_INIT((size_t)2 << 30);
-        struct trial t = { .golden = &goldens[i], .arena = &arena };
+        struct trial t = { .golden = &goldens[i], .arena = &arena, .with_ort = ort };
         if (!wanted(&goldens[i], argc, argv) || !implemented(goldens[i].model_type))
             continue;
         run_golden(&t);
         if (t.failures == 0)
-            printf("ok   %s/%s: %u cases, largest difference %.1e\n", t.golden->model_type,
-                   t.golden->task, t.cases, t.worst);
+            printf("ok   %s/%s: %u runs, largest difference %.1e\n", t.golden->model_type,
+                   t.golden->task, t.runs, t.worst);
         passed += t.failures == 0;
         failed += t.failures != 0;
         om_arena_release(&arena);
     }
-    printf("%u passed, %u failed\n", passed, failed);
+    printf("%u passed, %u failed, 0 skipped\n", passed, failed);
     om_arena_release(&list);
     return failed || passed == 0;
 }
