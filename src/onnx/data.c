@@ -100,23 +100,63 @@ static int append(struct om_onnx_data *d, const struct om_weight *w, uint32_t *i
     return 0;
 }
 
+/* Weights are found again by source and transform, small computed ones by their bytes. */
+struct lookup {
+    struct om_weight_key view;
+    const struct om_map *map; /* NULL: not to be found */
+    om_sv key;
+};
+
+static void lookup_init(struct lookup *l, const struct om_onnx_data *d, const struct om_weight *w)
+{
+    *l = (struct lookup){ .map = NULL };
+    if (w->file) {
+        l->view = om_weight_key(w);
+        l->map = &d->views;
+        l->key = (om_sv){ (const char *)&l->view, sizeof(l->view) };
+    } else if (w->bytes <= CONSTANT_KEPT_MAX && !om_weight_transformed(w)) {
+        l->map = &d->constants;
+        l->key = (om_sv){ w->data, (size_t)w->bytes };
+    }
+}
+
+uint64_t om_onnx_data_missing(const struct om_onnx_data *d, const struct om_weight *w)
+{
+    struct lookup l;
+
+    lookup_init(&l, d, w);
+    return l.map && om_map_get(l.map, l.key, NULL) ? 0 : om_weight_bytes(w);
+}
+
+void om_onnx_data_expect(struct om_onnx_data *d, uint64_t bytes)
+{
+    if (bytes > 0)
+        d->out->total = d->out->pos + bytes;
+}
+
+/* Let it be found by the next graph. */
+static int remember(struct om_onnx_data *d, const struct lookup *l, uint32_t i,
+                    struct om_error *err)
+{
+    struct om_map *const map = l->map == &d->views ? &d->views : &d->constants;
+    const void *key = om_arena_copy(d->arena, l->key.ptr, l->key.len);
+
+    if (!key || om_map_put(map, (om_sv){ key, l->key.len }, i) < 0)
+        return om_fail(err, OM_E_NOMEM, "%s: out of memory", d->location);
+    return 0;
+}
+
 int om_onnx_data_place(struct om_onnx_data *d, const struct om_weight *w,
                        struct om_onnx_place *place, struct om_error *err)
 {
-    const struct om_weight_key view = om_weight_key(w);
-    const bool kept = w->file || (w->bytes <= CONSTANT_KEPT_MAX && !om_weight_transformed(w));
-    struct om_map *const map = w->file ? &d->views : &d->constants;
-    om_sv key = w->file ? (om_sv){ (const char *)&view, sizeof(view) }
-                        : (om_sv){ w->data, (size_t)w->bytes };
+    struct lookup l;
     uint32_t i;
 
-    if (!kept || !om_map_get(map, key, &i)) {
+    lookup_init(&l, d, w);
+    if (!l.map || !om_map_get(l.map, l.key, &i)) {
         OM_TRY(append(d, w, &i, err));
-        if (kept) {
-            key.ptr = om_arena_copy(d->arena, key.ptr, key.len);
-            if (!key.ptr || om_map_put(map, key, i) < 0)
-                return om_fail(err, OM_E_NOMEM, "%s: out of memory", d->location);
-        }
+        if (l.map)
+            OM_TRY(remember(d, &l, i, err));
     }
     *place = (struct om_onnx_place){ d->location, d->extents[i].offset, d->extents[i].length };
     return 0;

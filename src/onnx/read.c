@@ -236,8 +236,7 @@ static int read_input(struct reader *r, om_sv msg, struct names *n)
     for (uint32_t i = 0; i < v.rank; i++) {
         dims[i] = input_dim(r, &v, i);
         if (dims[i] == 0)
-            return om_fail(r->err, OM_E_FORMAT, "input \"%.*s\": axis %" PRIu32 " is not a size",
-                           OM_SV(v.name), i);
+            return no_memory(r->err);
     }
     val = om_graph_input(r->g, v.name, v.dtype, dims, v.rank);
     OM_TRY(om_graph_check(r->g, r->err));

@@ -32,6 +32,10 @@ struct om_onnx_data;
 /* The checkpoint's own file, when w can be read from there as it is. */
 bool om_onnx_data_in_source(const struct om_onnx_data *d, const struct om_weight *w,
                             struct om_onnx_place *place);
+/* Bytes that om_onnx_data_place() would write for w. */
+uint64_t om_onnx_data_missing(const struct om_onnx_data *d, const struct om_weight *w);
+/* The data file is going to grow by so many bytes: for its progress. */
+void om_onnx_data_expect(struct om_onnx_data *d, uint64_t bytes);
 /* The place of w in the data file; it is written there on the first call. */
 int om_onnx_data_place(struct om_onnx_data *d, const struct om_weight *w,
                        struct om_onnx_place *place, struct om_error *err);

@@ -334,22 +334,36 @@ done:
     return rc == 0 ? 0 : om_fail(w->err, OM_E_NOMEM, "out of memory");
 }
 
-/* Where the tensor's bytes go: external, or into the graph file. */
-static int find_place(struct writer *w, const struct om_weight *t, struct om_onnx_place *place,
-                      bool *external)
+enum home { HOME_GRAPH, HOME_SOURCE, HOME_DATA };
+
+/* Which file holds the tensor's bytes; place is set where that is the checkpoint's. */
+static enum home find_home(const struct writer *w, const struct om_weight *t,
+                           struct om_onnx_place *place)
 {
     const uint64_t bytes = om_weight_bytes(t);
 
-    *external = false;
     /* small ones stay because shape inference reads shapes and axes, but no external files */
     if (w->mode == OM_WEIGHTS_EMBEDDED || bytes < OM_ONNX_INLINE_MAX)
-        return 0;
-    if (w->mode == OM_WEIGHTS_SAFETENSORS && !t->file && bytes < OM_ONNX_COMPUTED_MAX)
-        return 0;
-    *external = true;
-    if (w->mode == OM_WEIGHTS_SAFETENSORS && om_onnx_data_in_source(w->data, t, place))
-        return 0;
-    return om_onnx_data_place(w->data, t, place, w->err);
+        return HOME_GRAPH;
+    if (w->mode != OM_WEIGHTS_SAFETENSORS)
+        return HOME_DATA;
+    if (!t->file && bytes < OM_ONNX_COMPUTED_MAX)
+        return HOME_GRAPH;
+    return om_onnx_data_in_source(w->data, t, place) ? HOME_SOURCE : HOME_DATA;
+}
+
+/* Tell the data file how much it is going to get. */
+static void expect_data(const struct writer *w)
+{
+    struct om_onnx_place ignored;
+    uint64_t bytes = 0;
+
+    if (!w->data)
+        return;
+    for (uint32_t i = 0; i < w->g->n_weights; i++)
+        if (w->inits[i].owner == i && find_home(w, &w->g->weights[i], &ignored) == HOME_DATA)
+            bytes += om_onnx_data_missing(w->data, &w->g->weights[i]);
+    om_onnx_data_expect(w->data, bytes);
 }
 
 static void put_entry(struct om_buf *b, const char *key, const char *value)
@@ -386,22 +400,24 @@ static int add_splice(struct writer *w, const struct om_weight *t)
 static int put_initializer(struct writer *w, uint32_t i)
 {
     const struct om_weight *const t = &w->g->weights[i];
-    const uint64_t bytes = om_weight_bytes(t);
     struct om_buf *const b = &w->tensor;
     struct om_onnx_place place;
-    bool external;
+    const enum home home = find_home(w, t, &place);
+    const uint64_t inlined = home == HOME_GRAPH ? om_weight_bytes(t) : 0;
 
-    OM_TRY(find_place(w, t, &place, &external));
+    if (home == HOME_DATA)
+        OM_TRY(om_onnx_data_place(w->data, t, &place, w->err));
     om_buf_clear(b);
     put_tensor_head(b, t);
     put_sv(b, PB_TENSOR_NAME, w->inits[i].name);
-    if (external)
-        put_place(b, &place);
+    if (home == HOME_GRAPH)
+        om_wire_put_header(b, PB_TENSOR_RAW_DATA, inlined);
     else
-        om_wire_put_header(b, PB_TENSOR_RAW_DATA, bytes);
-    om_wire_put_header(&w->graph, PB_GRAPH_INITIALIZER, b->len + (external ? 0 : bytes));
+        put_place(b, &place);
+    OM_TRY(om_buf_check(b, w->err)); /* here, as its length goes into the graph */
+    om_wire_put_header(&w->graph, PB_GRAPH_INITIALIZER, b->len + inlined);
     om_buf_add(&w->graph, b->ptr, b->len);
-    return external ? 0 : add_splice(w, t);
+    return home == HOME_GRAPH ? add_splice(w, t) : 0;
 }
 
 /* --- the file --- */
@@ -414,13 +430,13 @@ static int put_graph(struct writer *w, const char *name)
     OM_TRY(plan_initializers(w));
     OM_TRY(put_nodes(w, b, &g->blocks[0]));
     put_str(b, PB_GRAPH_NAME, name);
+    expect_data(w);
     for (uint32_t i = 0; i < g->n_weights; i++)
         if (w->inits[i].owner == i)
             OM_TRY(put_initializer(w, i));
     for (size_t i = 0; i < g->n_inputs; i++)
         put_port(b, PB_GRAPH_INPUT, g, &g->inputs[i]);
     OM_TRY(put_outputs(w, b, &g->blocks[0]));
-    OM_TRY(om_buf_check(&w->tensor, w->err));
     return om_buf_check(b, w->err);
 }
 

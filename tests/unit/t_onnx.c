@@ -26,6 +26,7 @@ struct fixture {
     struct test *t;
     const char *dir;
     int opset;
+    const char *version;
     struct om_arena arena;
     struct om_file source;
     struct om_error err;
@@ -195,7 +196,9 @@ static bool finish(struct fixture *f, struct om_graph *g)
 static int write_graph(struct fixture *f, const struct om_graph *g, const char *name,
                        enum om_weights_mode mode, struct om_onnx_data *data)
 {
-    const struct om_onnx_opts opts = { .opset = f->opset, .mode = mode };
+    const struct om_onnx_opts opts = { .opset = f->opset,
+                                       .mode = mode,
+                                       .producer_version = f->version };
     struct om_out out = OM_OUT_INIT;
     int rc = om_out_open(&out, f->dir, name, NULL, &f->err);
 
@@ -269,17 +272,15 @@ static om_sv file_bytes(struct fixture *f, const char *name)
 /* The bytes of w as the file must hold them, by the obvious loops. */
 static uint8_t *expected_bytes(struct fixture *f, const struct om_weight *w)
 {
-    const size_t size = om_dtype_size(w->dtype), n = (size_t)om_weight_bytes(w) / size;
-    uint8_t *out = om_arena_alloc(&f->arena, n * size + 1);
+    const size_t size = om_dtype_size(w->src_dtype), n = (size_t)w->bytes / size;
+    uint8_t *turned = om_arena_alloc(&f->arena, (size_t)w->bytes + 1);
+    uint8_t *out = om_arena_alloc(&f->arena, (size_t)om_weight_bytes(w) + 1);
 
-    if (w->transpose) {
-        for (int64_t c = 0; c < w->dims[0]; c++)
-            for (int64_t r = 0; r < w->dims[1]; r++)
-                memcpy(out + (size_t)(c * w->dims[1] + r) * size,
-                       (const uint8_t *)w->data + (size_t)(r * w->dims[0] + c) * size, size);
-    } else {
-        om_convert(out, w->dtype, w->data, w->src_dtype, n);
-    }
+    for (int64_t c = 0; w->transpose && c < w->dims[0]; c++)
+        for (int64_t r = 0; r < w->dims[1]; r++)
+            memcpy(turned + (size_t)(c * w->dims[1] + r) * size,
+                   (const uint8_t *)w->data + (size_t)(r * w->dims[0] + c) * size, size);
+    om_convert(out, w->dtype, w->transpose ? turned : w->data, w->src_dtype, n);
     return out;
 }
 
@@ -362,6 +363,97 @@ static void round_trip(struct test *t)
     teardown(&f);
 }
 
+/* The same bytes on every compiler and machine. */
+static void known_bytes(struct test *t)
+{
+    struct fixture f;
+    struct om_graph *g;
+    om_sv want;
+
+    if (!setup(&f, t))
+        return;
+    f.version = "0.1.0";
+    g = rich_graph(&f);
+    if (!finish(&f, g))
+        return;
+    CHECK_OK(t, write_graph(&f, g, "model.onnx", OM_WEIGHTS_EMBEDDED, NULL), &f.err);
+    CHECK_OK(t, om_file_read(&f.arena, test_data(t, "fuzz/onnx/own.onnx"), 1u << 16, &want, &f.err),
+             &f.err);
+    CHECK(t, om_sv_eq(file_bytes(&f, "model.onnx"), want));
+    om_graph_free(g);
+    teardown(&f);
+}
+
+/* What others wrote: every form of a constant, most operators, branches with equal names. */
+static void foreign_files(struct test *t)
+{
+    static const struct {
+        const char *name, *line;
+    } cases[] = {
+        { "constants.onnx", "constant c4: int64[2] = 2 1" },
+        { "constants.onnx", "constant wb: bool[2] = 1 0" },
+        { "operators.onnx", "v48: float32[n*s, 8] = Reshape(v40, v47)" },
+        { "operators.onnx", "v73: float32[n, 2*s] = Tile(v60, rep)" },
+        { "opset13.onnx", "y: float32[n] = ReduceMean(x, constant_0) keepdims=0" },
+        { "opset23.onnx", "prk: float32[b, 2, p + s, 8]" },
+        { "branches.onnx", "    t: float32[n, 4] = Identity(x)" },
+    };
+
+    for (size_t i = 0; i < OM_COUNT(cases); i++) {
+        struct om_arena a = OM_ARENA_INIT(1u << 24);
+        struct om_error err = OM_ERROR_INIT;
+        struct om_buf text = OM_BUF_INIT(1u << 20);
+        struct om_onnx_file *file;
+        struct om_graph *g;
+
+        test_case(t, "%s", cases[i].name);
+        const char *path = om_path_join(&a, test_data(t, "fuzz/onnx"), cases[i].name);
+        const int rc = om_onnx_open(&a, path, &file, &g, &err);
+        CHECK_OK(t, rc, &err);
+        if (rc == 0) {
+            om_graph_dump(g, &text);
+            CHECK_HAS(t, text.ptr, cases[i].line);
+            om_graph_free(g);
+            om_onnx_close(file);
+        }
+        om_buf_release(&text);
+        om_error_release(&err);
+        om_arena_release(&a);
+    }
+}
+
+/* Branches need a newer IR version than their opset. */
+static void ir_versions(struct test *t)
+{
+    static const struct {
+        int opset, ir_version;
+    } cases[] = { { 14, 9 }, { 18, 9 }, { 20, 9 }, { 21, 10 }, { 22, 10 }, { 23, 11 }, { 24, 12 } };
+    struct fixture f;
+    struct om_graph *g, *got;
+    struct om_onnx_file *file;
+
+    if (!setup(&f, t))
+        return;
+    g = new_graph(&f);
+    const om_val x = input(g, "x", OM_F32, "batch_size,8");
+    om_graph_output(g, OM_SVL("y"), branches(g, x, x), NULL);
+    for (size_t i = 0; finish(&f, g) && i < OM_COUNT(cases); i++) {
+        test_case(t, "opset %d", cases[i].opset);
+        f.opset = cases[i].opset;
+        CHECK_OK(t, write_graph(&f, g, "model.onnx", OM_WEIGHTS_EMBEDDED, NULL), &f.err);
+        const char *path = om_path_join(&f.arena, f.dir, "model.onnx");
+        const int rc = om_onnx_open(&f.arena, path, &file, &got, &f.err);
+        CHECK_OK(t, rc, &f.err);
+        if (rc < 0)
+            continue;
+        CHECK_INT(t, om_onnx_file_meta(file)->ir_version, cases[i].ir_version);
+        om_graph_free(got);
+        om_onnx_close(file);
+    }
+    om_graph_free(g);
+    teardown(&f);
+}
+
 static void sizes(struct test *t)
 {
     struct fixture f;
@@ -438,23 +530,55 @@ static void beyond_protobuf(struct test *t)
     teardown(&f);
 }
 
+struct transform {
+    enum om_dtype from, to;
+    int64_t rows, cols; /* of the source */
+    bool transpose;
+};
+
+static void check_transform(struct fixture *f, const struct om_file *source,
+                            const struct transform *c)
+{
+    const int64_t dims[] = { c->transpose ? c->cols : c->rows, c->transpose ? c->rows : c->cols };
+    struct om_weight w = view(f, "w", c->from, dims, 2, 0);
+    const om_val none = { 0 };
+    struct om_graph *g = new_graph(f), *got;
+    struct om_onnx_file *file;
+
+    w.file = source;
+    w.offset = 5;
+    w.data = source->data + 5;
+    w.dtype = c->to;
+    w.transpose = c->transpose;
+    const om_val y = emit1(g, OM_OP_Identity, "", om_graph_weight(g, &w), none, NULL, 0);
+    om_graph_output(g, OM_SVL("y"), y, NULL);
+    if (!finish(f, g))
+        return;
+    CHECK_OK(f->t, write_graph(f, g, "model.onnx", OM_WEIGHTS_EMBEDDED, NULL), &f->err);
+    const char *path = om_path_join(&f->arena, f->dir, "model.onnx");
+    const int rc = om_onnx_open(&f->arena, path, &file, &got, &f->err);
+    CHECK_OK(f->t, rc, &f->err);
+    if (rc == 0) {
+        compare_weights(f, g, got);
+        om_graph_free(got);
+        om_onnx_close(file);
+    }
+    om_graph_free(g);
+}
+
 /* Casts and transposes larger than a conversion buffer, cut where no chunk ends. */
 static void large_transforms(struct test *t)
 {
-    static const struct {
-        enum om_dtype from, to;
-        int64_t rows, cols; /* of the source */
-        bool transpose;
-    } cases[] = {
+    static const struct transform cases[] = {
         { OM_BF16, OM_F32, 1237, 1511, false }, { OM_F32, OM_F32, 1237, 1511, true },
         { OM_F32, OM_F16, 1511, 1237, true },   { OM_I64, OM_I64, 3, 300001, true },
         { OM_U8, OM_U8, 2500003, 3, true },     { OM_F64, OM_F32, 1, 700001, false },
         { OM_F16, OM_F16, 1050000, 2, true },
     };
-    struct fixture f;
-    const size_t n = 20u << 20;
-    uint8_t *bytes = malloc(n);
+    const size_t n = 8u << 20;
     struct om_file source = OM_FILE_INIT;
+    uint8_t *bytes = malloc(n);
+    struct fixture f;
 
     if (!bytes || !setup(&f, t))
         return;
@@ -464,47 +588,10 @@ static void large_transforms(struct test *t)
     free(bytes);
     CHECK_OK(t, om_file_map(&source, om_path_join(&f.arena, f.dir, "source"), &f.err), &f.err);
     for (size_t i = 0; i < OM_COUNT(cases); i++) {
-        const int64_t dims[] = { cases[i].transpose ? cases[i].cols : cases[i].rows,
-                                 cases[i].transpose ? cases[i].rows : cases[i].cols };
-        struct om_weight w = view(&f, "w", cases[i].from, dims, 2, 0);
-        const om_val none = { 0 };
-        struct om_graph *g = new_graph(&f), *got;
-        struct om_onnx_file *file;
-        struct om_mark mark = om_arena_mark(&f.arena);
+        const struct om_mark mark = om_arena_mark(&f.arena);
 
         test_case(t, "%zu", i);
-        w.file = &source;
-        w.offset = 5;
-        w.data = source.data + 5;
-        w.dtype = cases[i].to;
-        w.transpose = cases[i].transpose;
-        om_graph_output(g, OM_SVL("y"),
-                        emit1(g, OM_OP_Identity, "", om_graph_weight(g, &w), none, NULL, 0), NULL);
-        if (!finish(&f, g))
-            continue;
-        CHECK_OK(t, write_graph(&f, g, "model.onnx", OM_WEIGHTS_EMBEDDED, NULL), &f.err);
-        const int rc = om_onnx_open(&f.arena, om_path_join(&f.arena, f.dir, "model.onnx"), &file,
-                                    &got, &f.err);
-        CHECK_OK(t, rc, &f.err);
-        if (rc == 0 && got->n_weights == 1 && got->weights[0].bytes == om_weight_bytes(&w)) {
-            uint8_t *plain = malloc((size_t)w.bytes), *want = malloc((size_t)om_weight_bytes(&w));
-            const size_t size = om_dtype_size(w.src_dtype);
-
-            for (int64_t r = 0; w.transpose && r < w.dims[1]; r++)
-                for (int64_t c = 0; c < w.dims[0]; c++)
-                    memcpy(plain + (size_t)(c * w.dims[1] + r) * size,
-                           (const uint8_t *)w.data + (size_t)(r * w.dims[0] + c) * size, size);
-            om_convert(want, w.dtype, w.transpose ? plain : w.data, w.src_dtype,
-                       (size_t)w.bytes / size);
-            CHECK(t, memcmp(want, got->weights[0].data, (size_t)om_weight_bytes(&w)) == 0);
-            free(plain);
-            free(want);
-            om_graph_free(got);
-            om_onnx_close(file);
-        } else {
-            CHECK(t, !"one weight of the right size");
-        }
-        om_graph_free(g);
+        check_transform(&f, &source, &cases[i]);
         om_arena_rewind(&f.arena, mark);
     }
     om_file_unmap(&source);
@@ -1033,6 +1120,9 @@ static void external_data(struct test *t)
 }
 
 const struct test_entry t_onnx[] = { { "round_trip", round_trip },
+                                     { "known_bytes", known_bytes },
+                                     { "foreign_files", foreign_files },
+                                     { "ir_versions", ir_versions },
                                      { "sizes", sizes },
                                      { "beyond_protobuf", beyond_protobuf },
                                      { "large_transforms", large_transforms },
