@@ -142,6 +142,10 @@ static const char *nearest_command(int argc, char **argv)
     const char *names[OM_COUNT(commands) + 1];
     char typed[128];
 
+    /* The first word of a command: "export" alone. */
+    for (size_t i = 0; i < OM_COUNT(commands); i++)
+        if (strncmp(commands[i].name, argv[0], strlen(argv[0])) == 0)
+            return commands[i].name;
     for (size_t i = 0; i < OM_COUNT(commands); i++)
         names[i] = commands[i].name;
     names[OM_COUNT(commands)] = NULL;

@@ -1,6 +1,8 @@
 /* src/base/buf.c: a growing, sticky byte buffer. */
 #include "base/buf.h"
 
+#include <math.h>
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -128,4 +130,40 @@ int om_buf_check(const struct om_buf *b, struct om_error *err)
         return 0;
     return om_fail(err, OM_E_NOMEM, "out of memory, or over the limit of %zu bytes for a buffer",
                    b->max);
+}
+
+void om_buf_real(struct om_buf *b, double d)
+{
+    char text[40], digits[20];
+    int precision = 0, count = 0;
+
+    if (!isfinite(d)) {
+        om_buf_adds(b, isnan(d) ? "nan" : d > 0 ? "inf" : "-inf");
+        return;
+    }
+    do
+        snprintf(text, sizeof(text), "%.*e", precision, d);
+    while (++precision < 17 && strtod(text, NULL) != d);
+
+    const char *p = text;
+    for (; *p != 'e'; p++) { /* the decimal point depends on the locale: it is skipped */
+        if (*p >= '0' && *p <= '9')
+            digits[count++] = *p;
+    }
+    const int exponent = atoi(p + 1);
+
+    if (signbit(d))
+        om_buf_addc(b, '-');
+    if (exponent < -4 || exponent >= 16) {
+        om_buf_printf(b, "%c%s%.*se%c%02d", digits[0], count > 1 ? "." : "", count - 1, digits + 1,
+                      exponent < 0 ? '-' : '+', abs(exponent));
+    } else if (exponent < 0) {
+        om_buf_printf(b, "0.%.*s%.*s", -exponent - 1, "000", count, digits);
+    } else {
+        for (int i = 0; i <= OM_MAX(exponent + 1, count - 1); i++) {
+            if (i == exponent + 1)
+                om_buf_addc(b, '.');
+            om_buf_addc(b, i < count ? digits[i] : '0');
+        }
+    }
 }

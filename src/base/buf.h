@@ -22,6 +22,8 @@ void om_buf_adds(struct om_buf *b, const char *s);
 void om_buf_printf(struct om_buf *b, const char *fmt, ...) OM_PRINTF(2, 3);
 /* s as a JSON string with its quotes; control characters escaped, UTF-8 kept. */
 void om_buf_json_string(struct om_buf *b, om_sv s);
+/* d as Python's repr: the fewest digits that read back as the same number ("0.1", "1e-05", "nan"). */
+void om_buf_real(struct om_buf *b, double d);
 om_sv om_buf_sv(const struct om_buf *b);
 int om_buf_check(const struct om_buf *b, struct om_error *err); /* OM_E_NOMEM after a failure */
 

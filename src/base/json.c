@@ -372,39 +372,6 @@ bool om_json_next(const struct om_json *object, struct om_json_iter *it)
 
 /* ---- writing ---- */
 
-/* The fewest digits that read back as the same number, as repr() of Python has them. */
-static void write_real(struct om_buf *b, double d)
-{
-    char text[40], digits[20];
-    int precision = 0, count = 0;
-
-    do
-        snprintf(text, sizeof(text), "%.*e", precision, d);
-    while (++precision < 17 && strtod(text, NULL) != d);
-
-    const char *p = text;
-    for (; *p != 'e'; p++) { /* the decimal point depends on the locale: it is skipped */
-        if (*p >= '0' && *p <= '9')
-            digits[count++] = *p;
-    }
-    const int exponent = atoi(p + 1);
-
-    if (signbit(d))
-        om_buf_addc(b, '-');
-    if (exponent < -4 || exponent >= 16) {
-        om_buf_printf(b, "%c%s%.*se%c%02d", digits[0], count > 1 ? "." : "", count - 1, digits + 1,
-                      exponent < 0 ? '-' : '+', abs(exponent));
-    } else if (exponent < 0) {
-        om_buf_printf(b, "0.%.*s%.*s", -exponent - 1, "000", count, digits);
-    } else {
-        for (int i = 0; i <= OM_MAX(exponent + 1, count - 1); i++) {
-            if (i == exponent + 1)
-                om_buf_addc(b, '.');
-            om_buf_addc(b, i < count ? digits[i] : '0');
-        }
-    }
-}
-
 static void write_number(struct om_buf *b, const json_t *j)
 {
     const struct nonfinite *w = nonfinite_of(j);
@@ -414,7 +381,7 @@ static void write_number(struct om_buf *b, const json_t *j)
     else if (json_is_integer(j))
         om_buf_printf(b, "%" PRId64, (int64_t)json_integer_value(j));
     else
-        write_real(b, json_real_value(j));
+        om_buf_real(b, json_real_value(j));
 }
 
 struct writer {

@@ -24,23 +24,43 @@ static void job_release(struct om_job *job)
     om_arena_release(&job->arena);
 }
 
+static void put_differences(const struct om_job *job, const struct om_verdict *v, struct om_buf *b)
+{
+    om_buf_adds(b, "The maximum absolute difference between the output of the reference model and the ONNX "
+                   "exported model is not within the set tolerance ");
+    om_buf_real(b, v->atol);
+    om_buf_addc(b, ':');
+    for (size_t i = 0; i < v->n; i++) {
+        om_buf_printf(b, "\n- %s", v->differences[i].name);
+        if (job->n_files > 1)
+            om_buf_printf(b, " of %s", om_part_file(v->differences[i].part));
+        om_buf_adds(b, ": max diff = ");
+        om_buf_real(b, v->differences[i].max);
+    }
+}
+
 /* Log the closing line in Optimum's words; with strict, a difference is an error. */
 static int conclude(struct om_job *job, const struct om_verdict *v, struct om_error *err)
 {
     const char *dir = job->opts->out_dir;
+    struct om_buf text = OM_BUF_INIT(1 << 20);
+    int rc;
 
-    if (v->detail.len == 0) {
-        om_log(job->ctx, OM_LOG_INFO,
-               "The ONNX export succeeded and the exported model was saved at: %s", dir);
+    if (v->n == 0) {
+        om_log(job->ctx, OM_LOG_INFO, "The ONNX export succeeded and the exported model was saved at: %s", dir);
         return 0;
     }
-    if (job->opts->strict)
-        return om_fail(err, OM_E_MISMATCH, "the exported model in %s differs from the reference: %.*s",
-                       dir, OM_SV(om_buf_sv(&v->detail)));
-    om_log(job->ctx, OM_LOG_WARNING,
-           "The ONNX export succeeded with the warning: %.*s.\n The exported model was saved at: %s",
-           OM_SV(om_buf_sv(&v->detail)), dir);
-    return 0;
+    put_differences(job, v, &text);
+    rc = om_buf_check(&text, err);
+    if (rc == 0 && job->opts->strict)
+        rc = om_fail(err, OM_E_MISMATCH, "the exported model in %s differs from the reference: %.*s", dir,
+                     OM_SV(om_buf_sv(&text)));
+    else if (rc == 0)
+        om_log(job->ctx, OM_LOG_WARNING,
+               "The ONNX export succeeded with the warning: %.*s.\n The exported model was saved at: %s",
+               OM_SV(om_buf_sv(&text)), dir);
+    om_buf_release(&text);
+    return rc;
 }
 
 static int run(struct om_job *job, struct om_verdict *v, struct om_error *err)
@@ -50,7 +70,6 @@ static int run(struct om_job *job, struct om_verdict *v, struct om_error *err)
     OM_TRY(om_job_stage(job, err));
     OM_TRY(om_job_publish(job, err));
     OM_TRY(om_job_validate(job, v, err));
-    OM_TRY(om_buf_check(&v->detail, err));
     return conclude(job, v, err);
 }
 
@@ -73,7 +92,7 @@ static int check_opts(const struct om_export_opts *o, struct om_error *err)
 int om_export_run(struct om_ctx *ctx, const struct om_export_opts *opts, struct om_error *err)
 {
     struct om_job job = { .ctx = ctx, .opts = opts, .data_out = OM_OUT_INIT };
-    struct om_verdict v = { .detail = OM_BUF_INIT(1 << 20) };
+    struct om_verdict v = { 0 };
     int rc = check_opts(opts, err);
 
     if (rc < 0)
@@ -82,7 +101,7 @@ int om_export_run(struct om_ctx *ctx, const struct om_export_opts *opts, struct 
         job.files[i].out = (struct om_out)OM_OUT_INIT;
     om_arena_init(&job.arena, (size_t)1 << 30);
     rc = run(&job, &v, err);
-    om_buf_release(&v.detail);
+    free(v.differences);
     job_release(&job);
     return rc;
 }

@@ -54,9 +54,15 @@ int om_job_stage(struct om_job *job, struct om_error *err);
 int om_job_publish(struct om_job *job, struct om_error *err);
 
 /* What the validation found; the report has been logged. */
+struct om_difference {
+    enum om_part part;
+    const char *name; /* of the output */
+    double max;       /* largest absolute difference */
+};
 struct om_verdict {
-    struct om_buf detail; /* the text of the final warning; empty: no difference */
-    bool skipped;
+    struct om_difference *differences; /* none: all values are close */
+    size_t n, cap;
+    double atol;
 };
 int om_job_validate(struct om_job *job, struct om_verdict *v, struct om_error *err);
 

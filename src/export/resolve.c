@@ -48,6 +48,9 @@ static int resolve_library(struct om_job *job, struct om_error *err)
         return 0;
     }
     if (strcmp(library, "sentence_transformers") == 0) {
+        if (!om_sentence_detect(job->opts->model))
+            return om_fail(err, OM_E_MISSING, "%s: not a sentence-transformers model: it has no modules.json",
+                           job->opts->model);
         OM_TRY(om_sentence_open(&job->arena, job->opts->model, &job->sentence, err));
         job->dir = om_sentence_transformer_dir(job->sentence);
         return 0;

@@ -4,7 +4,6 @@
  * silent unless it finds something. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/half.h"
 #include "export/job.h"
@@ -26,23 +25,6 @@ struct check {
 };
 
 /* ---- text ---- */
-
-/* A float as Python's repr: the fewest digits that read back the same. */
-static void put_real(struct om_buf *b, double v)
-{
-    char text[40];
-
-    if (!isfinite(v)) {
-        om_buf_adds(b, isnan(v) ? "nan" : v > 0 ? "inf" : "-inf");
-        return;
-    }
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(text, sizeof(text), "%.*g", digits, v);
-        if (strtod(text, NULL) == v)
-            break;
-    }
-    om_buf_adds(b, text);
-}
 
 /* A shape as a Python tuple. */
 static void put_shape(struct om_buf *b, const struct om_tensor *t)
@@ -117,21 +99,31 @@ static void report_divergence(struct check *c, const struct om_tensor *inputs, s
     om_arena_release(&a);
 }
 
-static void note_difference(struct check *c, const char *name, double diff)
+/* Remember the largest difference of each output over all rounds. */
+static int note_difference(struct check *c, const char *name, double diff, struct om_error *err)
 {
-    struct om_buf *d = &c->verdict->detail;
+    struct om_verdict *v = c->verdict;
+    struct om_difference *d;
 
-    if (d->len == 0) {
-        om_buf_adds(d, "The maximum absolute difference between the output of the reference model and the ONNX "
-                       "exported model is not within the set tolerance ");
-        put_real(d, c->atol);
-        om_buf_addc(d, ':');
+    v->atol = c->atol;
+    for (size_t i = 0; i < v->n; i++) {
+        d = &v->differences[i];
+        if (d->part == c->file->part && strcmp(d->name, name) == 0) {
+            d->max = diff > d->max || isnan(diff) ? diff : d->max;
+            return 0;
+        }
     }
-    om_buf_printf(d, "\n- %s: max diff = ", name);
-    put_real(d, diff);
+    if (!om_grow(&v->differences, &v->cap, v->n + 1, sizeof(*v->differences)))
+        return om_fail(err, OM_E_NOMEM, "out of memory");
+    d = &v->differences[v->n];
+    *d = (struct om_difference){ c->file->part, om_arena_str(&c->job->arena, om_sv_str(name)), diff };
+    if (d->name == NULL)
+        return om_fail(err, OM_E_NOMEM, "out of memory");
+    v->n++;
+    return 0;
 }
 
-/* True when values were compared and found close, or shapes differ (which *shape_rc tells). */
+/* *close tells whether the values are; shapes that differ are an error. */
 static int compare_output(struct check *c, const struct om_tensor *ref, const struct om_tensor *got, bool *close,
                           struct om_error *err)
 {
@@ -167,16 +159,16 @@ static int compare_output(struct check *c, const struct om_tensor *ref, const st
     if (*close) {
         om_buf_adds(&line, "\t\t-[✓] all values close (atol: ");
     } else {
-        note_difference(c, ref->name, diff);
+        rc = note_difference(c, ref->name, diff, err);
         om_buf_adds(&line, "\t\t-[x] values not close enough, max diff: ");
-        put_real(&line, diff);
+        om_buf_real(&line, diff);
         om_buf_adds(&line, " (atol: ");
     }
-    put_real(&line, c->atol);
+    om_buf_real(&line, c->atol);
     om_buf_addc(&line, ')');
     log_line(c, *close ? OM_LOG_INFO : OM_LOG_ERROR, &line);
     om_buf_release(&line);
-    return 0;
+    return rc;
 }
 
 /* ---- one round ---- */

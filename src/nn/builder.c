@@ -203,12 +203,7 @@ static int by_text(const void *a, const void *b)
 /* The file that a person would look into. */
 static const char *source_path(const struct om_source *own)
 {
-    const char *path = own->ckpt->file_count ? own->ckpt->files[0].path : NULL;
-    const char *slash = path ? strrchr(path, '/') : NULL;
-
-    if (!path || own->ckpt->file_count > 1)
-        return "the checkpoint";
-    return slash ? slash + 1 : path;
+    return own->ckpt->file_count == 1 ? own->ckpt->files[0].path : "the checkpoint";
 }
 
 static int fail_missing(struct om_builder *b, struct om_error *err)

@@ -233,7 +233,7 @@ static int find_input(const struct om_port *port, const struct om_tensor *inputs
         found = i;
     }
     if (found == n)
-        return om_fail(err, OM_E_MISSING, "input \"%.*s\" is missing", OM_SV(port->name));
+        return om_fail(err, OM_E_USAGE, "input \"%.*s\" is missing", OM_SV(port->name));
     *at = found;
     return 0;
 }
