@@ -434,39 +434,56 @@ static bool wanted(const struct golden *g, int argc, char **argv)
     return argc < 2;
 }
 
-int main(int argc, char **argv)
-{
-    const char *shared = getenv("OM_SHARED"), *data = getenv("OM_TEST_DATA");
-    struct om_arena list = OM_ARENA_INIT(64u << 20);
-    struct om_error err = OM_ERROR_INIT;
-    struct golden *goldens;
-    unsigned passed = 0, failed = 0;
-    const char *ort = NULL, *ort_path;
-    size_t n;
+struct totals {
+    unsigned passed, failed;
+};
 
-    if (golden_list(&list, data ? data : OM_TEST_DATA, shared && *shared ? shared : NULL,
-                    implemented, &goldens, &n, &err) < 0) {
-        printf("%s\n", om_error_text(&err));
-        return 2;
-    }
-    if (om_ort_version(&ort, &ort_path, &err) < 0) {
-        printf("without ONNX Runtime: %s\n", om_error_text(&err));
-        om_error_release(&err);
-    }
-    for (size_t i = 0; i < n; i++) {
+/* The goldens under data and shared (may be NULL). */
+static int run_list(const char *data, const char *shared, int argc, char **argv, bool with_ort,
+                    struct totals *totals, struct om_error *err)
+{
+    struct om_arena list = OM_ARENA_INIT(64u << 20);
+    struct golden *goldens;
+    size_t n = 0;
+    const int rc = golden_list(&list, data, shared, implemented, &goldens, &n, err);
+
+    for (size_t i = 0; rc == 0 && i < n; i++) {
         struct om_arena arena = OM_ARENA_INIT((size_t)2 << 30);
-        struct trial t = { .golden = &goldens[i], .arena = &arena, .with_ort = ort };
+        struct trial t = { .golden = &goldens[i], .arena = &arena, .with_ort = with_ort };
         if (!wanted(&goldens[i], argc, argv) || !implemented(goldens[i].model_type))
             continue;
         run_golden(&t);
         if (t.failures == 0)
             printf("ok   %s/%s: %u runs, largest difference %.1e\n", t.golden->model_type,
                    t.golden->task, t.runs, t.worst);
-        passed += t.failures == 0;
-        failed += t.failures != 0;
+        totals->passed += t.failures == 0;
+        totals->failed += t.failures != 0;
         om_arena_release(&arena);
     }
-    printf("%u passed, %u failed, 0 skipped\n", passed, failed);
     om_arena_release(&list);
-    return failed || passed == 0;
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    const char *shared = getenv("OM_SHARED"), *data = getenv("OM_TEST_DATA");
+    struct om_error err = OM_ERROR_INIT;
+    struct totals totals = { 0 };
+    const char *ort = NULL, *ort_path;
+    char variants[4096];
+
+    if (!data)
+        data = OM_TEST_DATA;
+    if (om_ort_version(&ort, &ort_path, &err) < 0) {
+        printf("without ONNX Runtime: %s\n", om_error_text(&err));
+        om_error_release(&err);
+    }
+    snprintf(variants, sizeof(variants), "%s/variants", data);
+    if (run_list(data, shared && *shared ? shared : NULL, argc, argv, ort, &totals, &err) < 0 ||
+        run_list(variants, NULL, argc, argv, ort, &totals, &err) < 0) {
+        printf("%s\n", om_error_text(&err));
+        return 2;
+    }
+    printf("%u passed, %u failed, 0 skipped\n", totals.passed, totals.failed);
+    return totals.failed || totals.passed == 0;
 }

@@ -1,5 +1,8 @@
 /* tests/unit/t_nn.c: scopes, weights and what is missing, ports, and blocks on small values. */
 #include "fixture.h"
+#include "ref/ref.h"
+
+#include <math.h>
 
 static const char config[] = "{\"model_type\": \"bert\", \"architectures\": [\"BertForMaskedLM\"]}";
 
@@ -63,9 +66,10 @@ static void missing(struct test *t)
     CHECK(t, !om_valid(om_linear(om_sub(root, "qa_outputs"), x))); /* asked for twice, named once */
     om_output(root, "logits", x);
     CHECK_INT(t, om_builder_finish(&f.b, &f.err), OM_E_MISSING);
-    CHECK_HAS(t, om_error_text(&f.err),
-              "/model.safetensors: 2 tensors are missing: \"qa_outputs.bias\", \"qa_outputs.weight\""
-              " (the checkpoint was saved from a BertForMaskedLM)");
+    CHECK_HAS(
+        t, om_error_text(&f.err),
+        "/model.safetensors: 2 tensors are missing: \"qa_outputs.bias\", \"qa_outputs.weight\""
+        " (the checkpoint was saved from a BertForMaskedLM)");
     fixture_close(&f);
 }
 
@@ -204,6 +208,141 @@ static void mistakes(struct test *t)
     }
 }
 
+/* ---- values, through the reference executor ---- */
+
+static const float points[] = { -20.0f, -4.5f, -1.25f, -0.5f, 0.0f, 0.25f, 1.0f, 3.75f, 12.0f };
+
+static double tanh_gelu(double x)
+{
+    return 0.5 * x * (1.0 + tanh(sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x)));
+}
+
+static double activation(enum om_act act, double x)
+{
+    const double sigmoid = 1.0 / (1.0 + exp(-x)), gelu = 0.5 * x * (1.0 + erf(x / sqrt(2.0)));
+
+    switch (act) {
+    case OM_ACT_GELU:
+        return gelu;
+    case OM_ACT_GELU_10:
+        return fmin(fmax(gelu, -10.0), 10.0);
+    case OM_ACT_GELU_FAST:
+        return 0.5 * x * (1.0 + tanh(x * 0.7978845608 * (1.0 + 0.044715 * x * x)));
+    case OM_ACT_GELU_NEW:
+    case OM_ACT_GELU_TANH:
+    case OM_ACT_GELU_ACCURATE:
+        return tanh_gelu(x);
+    case OM_ACT_QUICK_GELU:
+        return x / (1.0 + exp(-1.702 * x));
+    case OM_ACT_LAPLACE:
+        return 0.5 * (1.0 + erf((x - 0.707107) / (0.282095 * sqrt(2.0))));
+    case OM_ACT_LEAKY_RELU:
+        return x > 0 ? x : 0.01 * x;
+    case OM_ACT_LINEAR:
+        return x;
+    case OM_ACT_MISH:
+        return x * tanh(log1p(exp(x)));
+    case OM_ACT_RELU:
+        return fmax(x, 0.0);
+    case OM_ACT_RELU2:
+        return x > 0 ? x * x : 0.0;
+    case OM_ACT_RELU6:
+        return fmin(fmax(x, 0.0), 6.0);
+    case OM_ACT_SIGMOID:
+        return sigmoid;
+    case OM_ACT_SILU:
+        return x * sigmoid;
+    case OM_ACT_TANH:
+        return tanh(x);
+    case OM_ACT_COUNT:
+        break;
+    }
+    return NAN;
+}
+
+static void activations(struct test *t)
+{
+    static const char *const axes[] = { "n", NULL };
+    const struct om_tensor in = { .name = "x",
+                                  .dtype = OM_F32,
+                                  .rank = 1,
+                                  .dims = (const int64_t[]){ OM_COUNT(points) },
+                                  .data = points };
+    const struct om_ref_opts opts = { .ctx = NULL };
+    struct om_tensor *out = NULL;
+    struct fixture f;
+    om_scope root;
+    om_val x;
+    size_t n = 0;
+
+    if (!fixture_open(t, &f, tensors, OM_COUNT(tensors), config))
+        return;
+    root = fixture_begin(t, &f);
+    x = om_builder_input(&f.b, "x", OM_F32, axes);
+    for (int i = 0; i < OM_ACT_COUNT; i++)
+        om_output(root, om_act_name(i), om_activate(root, i, x));
+    CHECK_OK(t, fixture_finish(&f), &f.err);
+    CHECK_OK(t, om_ref_run(f.g, &in, 1, &opts, &f.arena, &out, &n, &f.err), &f.err);
+    CHECK_INT(t, n, OM_ACT_COUNT);
+    for (int i = 0; i < (int)n; i++)
+        for (size_t k = 0; k < OM_COUNT(points); k++) {
+            const double want = activation(i, points[k]), got = ((const float *)out[i].data)[k];
+            test_case(t, "%s of %g", om_act_name(i), (double)points[k]);
+            test_check(t, fabs(got - want) <= 1e-6 * fmax(1.0, fabs(want)), __FILE__, __LINE__,
+                       "got %g, want %g", got, want);
+        }
+    fixture_close(&f);
+}
+
+/* A query that sees no key weighs all of them equally, and nothing becomes NaN. */
+static void hidden_keys(struct test *t)
+{
+    static const char *const mask_axes[] = { "batch_size", "keys", NULL };
+    static const char *const axes[] = { "batch_size", "1", "keys", "1", NULL };
+    static const int64_t seen[] = { 1, 1, 0, 0, 0, 0, 0, 0, 1 };
+    static const float values[] = { 1, 2, 6, 1, 2, 6, 1, 2, 6 }, want[] = { 1.5f, 3.0f, 6.0f };
+    const struct om_tensor in[] = {
+        { .name = "mask",
+          .dtype = OM_I64,
+          .rank = 2,
+          .dims = (const int64_t[]){ 3, 3 },
+          .data = seen },
+        { .name = "q",
+          .dtype = OM_F32,
+          .rank = 4,
+          .dims = (const int64_t[]){ 3, 1, 3, 1 },
+          .data = (const float[9]){ 0 } },
+        { .name = "v",
+          .dtype = OM_F32,
+          .rank = 4,
+          .dims = (const int64_t[]){ 3, 1, 3, 1 },
+          .data = values },
+    };
+    const struct om_ref_opts opts = { .ctx = NULL };
+    struct om_tensor *out = NULL;
+    struct om_attend at = { 0 };
+    struct fixture f;
+    om_scope root;
+    om_val mask;
+    size_t n = 0;
+
+    if (!fixture_open(t, &f, tensors, OM_COUNT(tensors), config))
+        return;
+    root = fixture_begin(t, &f);
+    mask = om_builder_input(&f.b, "mask", OM_I64, mask_axes);
+    at.q = at.k = om_builder_input(&f.b, "q", OM_F32, axes);
+    at.v = om_builder_input(&f.b, "v", OM_F32, axes);
+    at.mask = om_mask_padding(root, mask);
+    om_output(root, "y", om_attend(root, &at));
+    CHECK_OK(t, fixture_finish(&f), &f.err);
+    CHECK_OK(t, om_ref_run(f.g, in, 3, &opts, &f.arena, &out, &n, &f.err), &f.err);
+    for (int i = 0; i < 9 && n == 1; i++) {
+        test_case(t, "query %d", i);
+        CHECK(t, fabsf(((const float *)out[0].data)[i] - want[i / 3]) < 1e-6f);
+    }
+    fixture_close(&f);
+}
+
 const struct test_entry t_nn[] = { { "scopes", scopes },
                                    { "missing", missing },
                                    { "missing_without_end", missing_without_end },
@@ -211,4 +350,6 @@ const struct test_entry t_nn[] = { { "scopes", scopes },
                                    { "storage", storage },
                                    { "fixed_axes", fixed_axes },
                                    { "mistakes", mistakes },
+                                   { "activations", activations },
+                                   { "hidden_keys", hidden_keys },
                                    TEST_END };
