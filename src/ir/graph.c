@@ -89,7 +89,7 @@ om_val om_graph_fail(struct om_graph *g, int code, const char *fmt, ...)
     va_start(ap, fmt);
     text = om_arena_vprintf(g->arena, fmt, ap);
     va_end(ap);
-    g->rc = om_fail(&g->err, code, "%s", text ? text : "out of memory");
+    g->rc = om_fail(&g->err, text ? code : OM_E_NOMEM, "%s", text ? text : "out of memory");
     return invalid;
 }
 
