@@ -104,7 +104,10 @@ om_dim om_builder_axis(struct om_builder *b, const char *text)
     const om_dim d = om_dim_parse(b->g->dims, om_sv_str(text));
 
     if (!d) {
-        om_graph_fail(b->g, OM_E_INTERNAL, "\"%s\" is not an axis", text);
+        if (om_dims_no_memory(b->g->dims))
+            om_graph_fail(b->g, OM_E_NOMEM, "out of memory");
+        else
+            om_graph_fail(b->g, OM_E_INTERNAL, "\"%s\" is not an axis", text);
         return 0;
     }
     return b->n_fixes ? fixed_dim(b, d) : d;

@@ -170,7 +170,9 @@ om_val om_dims_value(om_scope s, const om_dim *dims, size_t n)
     for (size_t i = 0; i < n; i++) {
         if (dims[i])
             continue;
-        if (s.b->n_missing == 0)
+        if (om_dims_no_memory(s.b->g->dims))
+            nomem(s);
+        else if (s.b->n_missing == 0)
             om_scope_fail(s, OM_E_LIMIT, "axis %zu of a shape is too large", i);
         return (om_val){ 0 };
     }

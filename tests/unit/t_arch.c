@@ -195,10 +195,10 @@ static void write_ports(struct om_buf *out, struct om_graph *g, const struct om_
 #define D_MASK "encoder_attention_mask[batch_size, encoder_sequence_length] "
 #define D_HIDDEN "encoder_hidden_states[batch_size, encoder_sequence_length, 4] "
 #define D_PAST(x, len) "past_key_values.0." x "[batch_size, 2, " len "_sequence_length, 2] "
-#define D_PASTS                                                              \
-    D_PAST("decoder.key", "past_decoder")                                    \
-    D_PAST("decoder.value", "past_decoder") D_PAST("encoder.key", "encoder") \
-        D_PAST("encoder.value", "encoder")
+#define D_PASTS                             \
+    D_PAST("decoder.key", "past_decoder")   \
+    D_PAST("decoder.value", "past_decoder") \
+    D_PAST("encoder.key", "encoder") D_PAST("encoder.value", "encoder")
 #define D_PRESENT(x)       \
     "present.0.decoder." x \
     "[batch_size, 2, past_decoder_sequence_length + decoder_sequence_length, 2] "
@@ -361,10 +361,37 @@ static void label_count(struct test *t)
     fixture_close(&f);
 }
 
+/* Whatever piece of memory is refused, the build fails with that and leaves nothing behind. */
+static void little_memory(struct test *t)
+{
+    struct om_arch_job job;
+    struct fixture f;
+    bool done = false;
+
+    if (!fixture_open(t, &f, tensors, OM_COUNT(tensors), config))
+        return;
+    job = make_job(&f, &toy_seq2seq, "text2text-generation-with-past");
+    for (size_t max = 64; !done && max < (1u << 22); max += 331) {
+        struct om_arena a = OM_ARENA_INIT(max);
+        struct om_graph *g = NULL;
+        const int rc = om_arch_build(&job, OM_PART_DECODER_MERGED, &a, &g, &f.err);
+        test_case(t, "%zu bytes: %s", max, om_error_text(&f.err));
+        done = rc == 0;
+        CHECK(t, done == (g != NULL));
+        CHECK(t, done || rc == OM_E_NOMEM);
+        om_graph_free(g);
+        om_error_release(&f.err);
+        om_arena_release(&a);
+    }
+    CHECK(t, done);
+    fixture_close(&f);
+}
+
 const struct test_entry t_arch[] = { { "tasks", tasks },
                                      { "parts", parts },
                                      { "ports", ports },
                                      { "merged", merged },
                                      { "fixed_axes", fixed_axes },
                                      { "label_count", label_count },
+                                     { "little_memory", little_memory },
                                      TEST_END };
