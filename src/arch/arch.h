@@ -1,7 +1,7 @@
 /* src/arch/arch.h: what an architecture is: a table of config fields, a body, and heads.
  *
- * One file per model family, one line per model_type in archs.def. arch/build.c turns an entry of this table and a
- * task into the graphs of an export. */
+ * One file per model family, one line per model_type in archs.def. arch/build.c turns an entry of
+ * this table and a task into the graphs of an export. */
 #ifndef OM_ARCH_H
 #define OM_ARCH_H
 
@@ -10,9 +10,9 @@
 #include "task/task.h"
 
 enum om_arch_kind {
-    OM_ARCH_ENCODER,  /* text in, hidden states out */
-    OM_ARCH_DECODER,  /* causal, with a key/value cache */
-    OM_ARCH_SEQ2SEQ   /* encoder-decoder with self- and cross-attention caches */
+    OM_ARCH_ENCODER, /* text in, hidden states out */
+    OM_ARCH_DECODER, /* causal, with a key/value cache */
+    OM_ARCH_SEQ2SEQ  /* encoder-decoder with self- and cross-attention caches */
 };
 
 typedef void om_head_fn(om_scope root, const void *cfg, const struct om_body *body);
@@ -21,18 +21,23 @@ struct om_arch {
     enum om_arch_kind kind;
     size_t cfg_size;
     const struct om_field *fields;
-    /* After the fields: derived values and refusals. May be NULL. cfg members that the table filled may be changed. */
-    int (*derive)(struct om_arena *a, void *cfg, const struct om_config *config, struct om_error *err);
-    /* Graph inputs in the order of the original's forward(). "past_key_values" stands for the whole cache, position_ids is left
-     * out where the task has none. Of a decoder part for SEQ2SEQ (its encoder takes input_ids, attention_mask). */
+    /* After the fields: derived values and refusals. May be NULL. cfg members that the table filled
+     * may be changed. */
+    int (*derive)(struct om_arena *a, void *cfg, const struct om_config *config,
+                  struct om_error *err);
+    /* Graph inputs in the order of the original's forward(). "past_key_values" stands for the whole
+     * cache, position_ids is left out where the task has none. Of a decoder part for SEQ2SEQ (its
+     * encoder takes input_ids, attention_mask). */
     const char *const *inputs;
-    void (*kv)(const void *cfg, struct om_kv *kv);                        /* DECODER and SEQ2SEQ */
+    void (*kv)(const void *cfg, struct om_kv *kv); /* DECODER and SEQ2SEQ */
     /* ENCODER, DECODER: the body. wants: the head that follows. */
     void (*build)(om_scope root, const void *cfg, enum om_head head, struct om_body *body);
-    /* SEQ2SEQ: the encoder's hidden states, and the decoder's body. enc_hidden is {0} where past inputs replace it. */
+    /* SEQ2SEQ: the encoder's hidden states, and the decoder's body. enc_hidden is {0} where past
+     * inputs replace it. */
     om_val (*encode)(om_scope root, const void *cfg, om_val ids, om_val attention_mask);
-    void (*decode)(om_scope root, const void *cfg, om_val ids, om_val enc_hidden, om_val enc_mask, struct om_body *body);
-    om_head_fn *heads[OM_HEAD_COUNT];                                     /* NULL: the task is not offered */
+    void (*decode)(om_scope root, const void *cfg, om_val ids, om_val enc_hidden, om_val enc_mask,
+                   struct om_body *body);
+    om_head_fn *heads[OM_HEAD_COUNT]; /* NULL: the task is not offered */
 };
 
 /* The registry (archs.def): sorted by model_type. */
@@ -44,8 +49,10 @@ extern const struct om_arch_entry om_archs[];
 extern const size_t om_arch_count;
 const struct om_arch *om_arch_find(const char *model_type); /* NULL: unknown */
 bool om_arch_has_task(const struct om_arch *arch, const struct om_task *task);
-bool om_arch_has_past(const struct om_arch *arch, const struct om_task *task); /* "<task>-with-past" exists */
-/* The tasks of an architecture, with the -with-past ones, NULL-terminated, sorted as the original prints them. */
+bool om_arch_has_past(const struct om_arch *arch,
+                      const struct om_task *task); /* "<task>-with-past" exists */
+/* The tasks of an architecture, with the -with-past ones, NULL-terminated, sorted as the original
+ * prints them. */
 const char *const *om_arch_tasks(struct om_arena *a, const struct om_arch *arch);
 
 /* One export, the same for all of its files. */
@@ -55,31 +62,36 @@ struct om_arch_job {
     const struct om_config *config;
     const struct om_ckpt *ckpt;
     const struct om_task *task;
-    bool past;                       /* a -with-past task */
-    enum om_dtype storage;           /* of float weights in the file; OM_DTYPE_NONE: as in the checkpoint */
+    bool past;             /* a -with-past task */
+    enum om_dtype storage; /* of float weights in the file; OM_DTYPE_NONE: as in the checkpoint */
     const struct om_axis_fix *fixes; /* fixed axes */
     size_t n_fixes;
     struct om_ctx *ctx;
 };
-/* The files of the job, in the order in which they are written; monolith: one file where it can be; post_process: the
- * merged decoder is added. Returns the number of entries of parts[OM_PART_COUNT]. */
-size_t om_arch_parts(const struct om_arch_job *job, bool monolith, bool post_process, enum om_part *parts);
+/* The files of the job, in the order in which they are written; monolith: one file where it can be;
+ * post_process: the merged decoder is added. Returns the number of entries of parts[OM_PART_COUNT].
+ */
+size_t om_arch_parts(const struct om_arch_job *job, bool monolith, bool post_process,
+                     enum om_part *parts);
 /* Build the finished graph of one file. */
-int om_arch_build(const struct om_arch_job *job, enum om_part part, struct om_arena *a, struct om_graph **out,
-                  struct om_error *err);
+int om_arch_build(const struct om_arch_job *job, enum om_part part, struct om_arena *a,
+                  struct om_graph **out, struct om_error *err);
 /* Read the architecture's configuration: fields, then derive. */
-int om_arch_config(struct om_arena *a, const struct om_arch *arch, const struct om_config *config, void **cfg,
-                   struct om_error *err);
+int om_arch_config(struct om_arena *a, const struct om_arch *arch, const struct om_config *config,
+                   void **cfg, struct om_error *err);
 
-/* A sentence-transformers directory (modules.json) over an encoder: outputs token_embeddings and sentence_embedding, all
- * modules inside the graph (arch/sentence.c). dir is the checkpoint directory. */
+/* A sentence-transformers directory (modules.json) over an encoder: outputs token_embeddings and
+ * sentence_embedding, all modules inside the graph (arch/sentence.c). dir is the checkpoint
+ * directory. */
 struct om_sentence;
 bool om_sentence_detect(const char *dir);
-int om_sentence_open(struct om_arena *a, const char *dir, struct om_sentence **out, struct om_error *err);
+int om_sentence_open(struct om_arena *a, const char *dir, struct om_sentence **out,
+                     struct om_error *err);
 void om_sentence_close(struct om_sentence *st); /* accepts NULL */
-/* Where the transformer's config.json and weights lie: dir itself or a sub-directory such as "0_Transformer". */
+/* Where the transformer's config.json and weights lie: dir itself or a sub-directory such as
+ * "0_Transformer". */
 const char *om_sentence_transformer_dir(const struct om_sentence *st);
-int om_sentence_build(const struct om_arch_job *job, const struct om_sentence *st, struct om_arena *a,
-                      struct om_graph **out, struct om_error *err);
+int om_sentence_build(const struct om_arch_job *job, const struct om_sentence *st,
+                      struct om_arena *a, struct om_graph **out, struct om_error *err);
 
 #endif

@@ -38,8 +38,10 @@ int om_encoder_check(struct om_encoder *c, struct om_error *err);
 om_val om_encoder_layers(om_scope s, const struct om_encoder *c, om_val x, om_val mask);
 /* tanh(dense(the first token)); s has "dense" below. */
 om_val om_encoder_pool(om_scope s, om_val hidden);
-/* Scores of the vocabulary: "decoder.weight" below s, or the embedding table when tied, plus the bias, which is called
- * "bias" or "decoder.bias"; of two, own_bias_first says which one the model uses. */
-om_val om_encoder_vocabulary(om_scope s, bool tied, om_val x, om_val embeddings, bool own_bias_first);
+/* Scores of the vocabulary: "decoder.weight" below s, or the embedding table when tied, plus the
+ * bias, which is called "bias" or "decoder.bias"; of two, own_bias_first says which one the model
+ * uses. */
+om_val om_encoder_vocabulary(om_scope s, bool tied, om_val x, om_val embeddings,
+                             bool own_bias_first);
 
 #endif

@@ -4,8 +4,8 @@
 
 #include "arch/arch.h"
 
-/* Make a graph and its builder from the job, let fill() declare inputs and build, and finish. fill() may return early after a
- * failure of the graph. */
+/* Make a graph and its builder from the job, let fill() declare inputs and build, and finish.
+ * fill() may return early after a failure of the graph. */
 int om_arch_graph(const struct om_arch_job *job, const char *file, struct om_arena *a,
                   void (*fill)(struct om_builder *b, void *user), void *user, struct om_graph **out,
                   struct om_error *err);

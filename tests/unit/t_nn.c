@@ -73,6 +73,39 @@ static void missing(struct test *t)
     fixture_close(&f);
 }
 
+static void keep_line(void *user, enum om_level level, const char *line)
+{
+    if (level == OM_LOG_DEBUG)
+        om_buf_printf(user, "%s\n", line);
+}
+
+/* What the graph does not use is named, and no mistake. */
+static void surplus(struct test *t)
+{
+    struct om_buf log = OM_BUF_INIT(10000);
+    struct om_ctx *ctx = om_ctx_new();
+    struct fixture f;
+    om_scope root;
+    om_val x;
+
+    if (!fixture_open(t, &f, tensors, OM_COUNT(tensors), config))
+        return;
+    om_ctx_set_log(ctx, keep_line, &log, OM_LOG_DEBUG);
+    root = fixture_begin(t, &f);
+    f.b.ctx = ctx;
+    x = om_embed(om_sub(root, "bert.table"),
+                 om_builder_input(&f.b, "input_ids", OM_I64, text_axes));
+    om_output(root, "y", om_linear(om_sub(root, "bert.layer.0.dense"), x));
+    CHECK_OK(t, fixture_finish(&f), &f.err);
+    CHECK_STR(t, log.ptr,
+              "model.onnx: tensor \"bert.small.weight\" is not used\n"
+              "model.onnx: tensor \"bert.layer.0.norm.gamma\" is not used\n"
+              "model.onnx: tensor \"bert.layer.0.norm.beta\" is not used\n");
+    om_ctx_free(ctx);
+    om_buf_release(&log);
+    fixture_close(&f);
+}
+
 /* A number of layers that no checkpoint has ends early. */
 static void missing_without_end(struct test *t)
 {
@@ -345,6 +378,7 @@ static void hidden_keys(struct test *t)
 
 const struct test_entry t_nn[] = { { "scopes", scopes },
                                    { "missing", missing },
+                                   { "surplus", surplus },
                                    { "missing_without_end", missing_without_end },
                                    { "limits", limits },
                                    { "storage", storage },
