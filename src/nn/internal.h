@@ -11,6 +11,11 @@ void om_builder_note_missing(struct om_builder *b, const char *name); /* name: a
 
 bool om_is_float(enum om_dtype dtype);
 
+/* The frequency of every pair of rotary dims, dim / 2 of them; beyond: those of sequences longer than the original
+ * limit (longrope only, "dynamic" computes them in the graph). */
+void om_rope_frequencies(const struct om_rope_config *c, bool beyond, float *out);
+double om_rope_attention_factor(const struct om_rope_config *c); /* of cos and sin */
+
 #define OM_VALS(...) \
     (const om_val[]){ __VA_ARGS__ }, sizeof((const om_val[]){ __VA_ARGS__ }) / sizeof(om_val)
 /* An operator without attributes, and with one. */

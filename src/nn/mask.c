@@ -20,11 +20,15 @@ static om_val least(om_scope s)
     }
 }
 
+om_val om_mask_additive(om_scope s, om_val seen)
+{
+    return om_where(s, seen, om_f32(s, 0.0), least(s));
+}
+
 om_val om_mask_padding(om_scope s, om_val attention_mask)
 {
     static const int64_t axes[] = { 1, 2 };
     const om_val mask = OM_EMIT(s, OM_OP_Unsqueeze, attention_mask, om_i64s(s, axes, 2));
-    const om_val seen = om_binary(s, OM_OP_Equal, mask, om_i64(s, 1));
 
-    return om_where(s, seen, om_f32(s, 0.0), least(s));
+    return om_mask_additive(s, om_binary(s, OM_OP_Equal, mask, om_i64(s, 1)));
 }

@@ -133,14 +133,17 @@ struct om_attend {
 };
 om_val om_attend(om_scope s, const struct om_attend *a); /* -> [B,h,S,dv] */
 
-/* Masks (nn/mask.c). attention_mask: int64 [B,T], 1 keeps, 0 hides. */
+/* Masks (nn/mask.c, nn/causal.c). attention_mask: int64 [B,T], 1 keeps, 0 hides. As PyTorch's models do, encoders add a
+ * mask to the scores, where a query that sees no key weighs all of them equally; decoders select with a bool mask, where
+ * such a query (padding on the left) gets zeros. */
 om_val om_mask_padding(om_scope s, om_val attention_mask);          /* additive [B,1,1,T] */
+om_val om_mask_additive(om_scope s, om_val seen);                   /* bool, true keeps, as a mask to add */
 struct om_causal {
     om_val attention_mask; /* {0}: no padding */
     om_dim query, key;     /* lengths S and T; the last query sees the last key */
     int64_t window;        /* 0, or how many keys a query sees (itself included) */
 };
-om_val om_mask_causal(om_scope s, const struct om_causal *c);       /* additive [B or 1,1,S,T] */
+om_val om_mask_causal(om_scope s, const struct om_causal *c);       /* bool [B or 1,1,S,T] */
 
 /* The cache (nn/cache.c): with past inputs, prepend layer i's past to *k and *v (axis 2); record present outputs where
  * the file has them. Does nothing in a file without a cache. */
