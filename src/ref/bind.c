@@ -109,6 +109,7 @@ struct binding {
     const struct om_graph *g;
     const struct om_tensor *inputs;
     size_t *bound;
+    const bool *optional;
     struct om_dim_env *env, trial; /* trial: where solve() tries values */
     struct om_error *err;
 };
@@ -178,6 +179,8 @@ static int check_axes(struct binding *b, bool solving, size_t *open)
 {
     *open = 0;
     for (size_t p = 0; p < b->g->n_inputs; p++) {
+        if (b->optional[p])
+            continue;
         const struct om_port *port = &b->g->inputs[p];
         const struct om_value *v = om_graph_value(b->g, port->val);
         const struct om_tensor *t = &b->inputs[b->bound[p]];
@@ -186,6 +189,18 @@ static int check_axes(struct binding *b, bool solving, size_t *open)
             OM_TRY(check_axis(b, port, i, v->dims[i], t->dims[i], solving, open));
     }
     return 0;
+}
+
+/* What the required inputs left open. */
+static void bind_optional(struct binding *b)
+{
+    int64_t expected;
+
+    for (size_t p = 0; p < b->g->n_inputs; p++) {
+        const struct om_value *v = om_graph_value(b->g, b->g->inputs[p].val);
+        if (b->optional[p])
+            om_ref_check_dims(b->env, v->dims, b->inputs[b->bound[p]].dims, v->rank, &expected);
+    }
 }
 
 static int bind_symbols(struct binding *b)
@@ -197,7 +212,32 @@ static int bind_symbols(struct binding *b)
         before = open;
         OM_TRY(check_axes(b, true, &open));
     } while (open > 0 && open < before);
+    bind_optional(b);
     return 0;
+}
+
+/* The inputs that nothing but one branch reads. Where another branch runs they are placeholders of
+ * any size (the empty cache of a merged decoder), where that branch runs its operators compare the
+ * sizes. */
+static const bool *find_optional(const struct om_graph *g, struct om_arena *a)
+{
+    enum { UNREAD = 0, SHARED = UINT32_MAX };
+    uint32_t *reader = om_arena_array(a, g->n_values, sizeof(*reader)); /* the block */
+    bool *optional = om_arena_array(a, OM_MAX(g->n_inputs, 1), sizeof(*optional));
+
+    if (!reader || !optional)
+        return NULL;
+    for (size_t i = 0; i < g->n_nodes; i++)
+        for (uint32_t k = 0; k < g->nodes[i].n_in; k++) {
+            uint32_t *r = &reader[g->nodes[i].in[k].id];
+            const uint32_t block = g->nodes[i].block;
+            *r = block > 0 && (*r == UNREAD || *r == block) ? block : SHARED;
+        }
+    for (size_t p = 0; p < g->n_inputs; p++) {
+        const uint32_t r = reader[g->inputs[p].val.id];
+        optional[p] = r != UNREAD && r != SHARED;
+    }
+    return optional;
 }
 
 static int check_port(const struct om_graph *g, const struct om_port *port,
@@ -277,7 +317,8 @@ int om_ref_bind(const struct om_graph *g, const struct om_tensor *inputs, size_t
         OM_TRY(check_port(g, &g->inputs[i], &inputs[bound[i]], err));
     }
     OM_TRY(check_surplus(g, inputs, n_inputs, err));
-    if (om_dim_env_init(&b.trial, a, g->dims) < 0)
+    b.optional = find_optional(g, a);
+    if (!b.optional || om_dim_env_init(&b.trial, a, g->dims) < 0)
         return om_fail(err, OM_E_NOMEM, "out of memory");
     return bind_symbols(&b);
 }
