@@ -273,15 +273,16 @@ static void t5_decode(om_scope root, const void *cfg, om_val ids, om_val enc_hid
     const om_scope model = base(root), s = om_sub(model, "decoder");
     const om_dim query = om_axis(s, ids, 1), past = om_cache_past_length(s);
     struct stack st = { .c = c, .enc_hidden = enc_hidden, .decoder = true };
+    struct om_causal causal = { .query = query };
     om_val x, bias;
 
     if (!query || !past)
         return;
+    causal.key = om_dim_add(s.b->g->dims, past, query);
     body->embeddings = embeddings(model, c);
     x = om_embed_with(om_sub(s, "embed_tokens"), body->embeddings, ids);
-    bias = position_bias(om_sub(s, "block.0.layer.0.SelfAttention"), c, query,
-                         om_dim_add(s.b->g->dims, past, query), false);
-    st.self_mask = om_add(s, bias, om_mask_additive(s, om_decoder_mask(s, ids, 0)));
+    bias = position_bias(om_sub(s, "block.0.layer.0.SelfAttention"), c, query, causal.key, false);
+    st.self_mask = om_add(s, bias, om_mask_additive(s, om_mask_causal(s, &causal)));
     if (om_valid(enc_mask))
         st.cross_mask = om_mask_padding(s, enc_mask);
     body->hidden = blocks(s, &st, c->decoder_layers, x);
