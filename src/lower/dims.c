@@ -415,7 +415,8 @@ static bool may_stand_for(const struct lower *l, const om_dim *dims, uint32_t n,
     return true;
 }
 
-om_val lo_dims_reshape(struct lower *l, const om_dim *dims, uint32_t n)
+om_val lo_dims_reshape(struct lower *l, const struct om_value *x, const om_dim *dims, uint32_t n,
+                       bool *allow_zero)
 {
     uint32_t minus = n, best = cost(l, dims, n, n);
 
@@ -425,5 +426,8 @@ om_val lo_dims_reshape(struct lower *l, const om_dim *dims, uint32_t n)
         minus = i;
         best = cost(l, dims, n, i);
     }
+    *allow_zero = false;
+    for (uint32_t i = 0; i < n; i++)
+        *allow_zero |= i != minus && !not_empty(l, dims[i]) && !(i < x->rank && x->dims[i] == dims[i]);
     return make_outside(l, dims, n, minus);
 }

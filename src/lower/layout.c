@@ -190,6 +190,8 @@ om_val lo_reshape(struct lower *l, om_val x, const om_dim *dims, uint32_t rank)
 {
     const struct om_value *value = lo_new(l, x);
     int64_t axes[OM_RANK_MAX];
+    bool allow_zero;
+    om_val target;
     uint32_t n;
 
     if (x.id == 0)
@@ -198,7 +200,10 @@ om_val lo_reshape(struct lower *l, om_val x, const om_dim *dims, uint32_t rank)
         return n == 0 ? x : LO(l, Unsqueeze, x, lo_i64s(l, axes, n));
     if (missing_ones(l, dims, rank, value->dims, value->rank, axes, &n))
         return LO(l, Squeeze, x, lo_i64s(l, axes, n));
-    return LO(l, Reshape, x, lo_dims_reshape(l, dims, rank));
+    target = lo_dims_reshape(l, value, dims, rank, &allow_zero);
+    if (allow_zero)
+        return LO1(l, Reshape, LO_INT("allowzero", 1), x, target);
+    return LO(l, Reshape, x, target);
 }
 
 /* Any value of the new graph with v's elements in v's order. */

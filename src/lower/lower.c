@@ -53,7 +53,7 @@ static const struct rule rules[] = {
     { OM_OP_ReduceMin, 1, lo_fits_reduce_nothing, lo_reduce_nothing },
     { OM_OP_ReduceSum, 1, lo_fits_reduce_nothing, lo_reduce_nothing },
     { OM_OP_Reshape, 1, NULL, lo_reshape_rule },
-    { OM_OP_RotaryEmbedding, 23, NULL, lo_copy },
+    { OM_OP_RotaryEmbedding, 23, lo_fits_rotary_23, lo_copy },
     { OM_OP_RotaryEmbedding, 1, NULL, lo_rotary },
     { OM_OP_Shape, 15, NULL, lo_copy },
     { OM_OP_Shape, 1, NULL, lo_shape_14 },

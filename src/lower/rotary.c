@@ -88,6 +88,12 @@ static om_val rotate(struct lower *l, const struct om_node *n, const struct rota
     return LO(l, Add, straight, crossed);
 }
 
+/* ONNX Runtime wants a row of the tables for every row of the batch. */
+bool lo_fits_rotary_23(const struct lower *l, const struct om_node *n)
+{
+    return lo_has(n, 3) || lo_old(l, n->in[0])->dims[0] == lo_old(l, n->in[1])->dims[0];
+}
+
 void lo_rotary(struct lower *l, const struct om_node *n)
 {
     const om_val x = lo_nd(l, n->in[0]);

@@ -230,11 +230,13 @@ static void check_text(struct test *t, const char *text, const char *symbols, do
 #define ATOL 2e-6
 #define ROWS(op) X "op y " op ";out y"
 
-static const struct {
+struct text_case {
     const char *text;
-    const char *symbols;
+    const char *symbols; /* sizes, several sets separated by '|' */
     double atol;
-} cases[] = {
+};
+
+static const struct text_case cases[] = {
     /* elementwise */
     { X "op p Abs x;op q Exp x;op r Sqrt p;op s Log q;op t Reciprocal q;op u Add r,s;op v Sub t,u;"
         "op y Mul v,q;op z Div y,q;out z",
@@ -352,12 +354,104 @@ static const struct {
       1e-5 },
 };
 
-static void operators(struct test *t)
+#define QKV "in q f32 B,4,S,8;in k f32 B,4,T,8;in v f32 B,4,T,6;"
+#define GQA "in q f32 B,4,S,8;in k f32 B,2,T,8;in v f32 B,2,T,6;"
+#define PAST "in q f32 B,4,S,8;in k f32 B,2,S,8;in v f32 B,2,S,6;in pk f32 B,2,past,8;in pv f32 B,2,past,6;"
+#define ATTENTION_SIZES "B=1,S=1,T=1|B=3,S=1,T=5|B=2,S=3,T=4"
+#define PAST_SIZES "B=1,S=1,past=0|B=3,S=4,past=0|B=2,S=1,past=3|B=2,S=3,past=2"
+
+static const struct text_case attention_cases[] = {
+    { QKV "op y Attention q,k,v;out y", ATTENTION_SIZES, 1e-5 },
+    { QKV "op y Attention q,k,v scale=1.0;op z Attention q,k,v scale=0.125 softcap=0.5;out y;out z", ATTENTION_SIZES,
+      1e-5 },
+    { QKV "in m f32 B,1,1,T;in n f32 1,4,S,T;op y Attention q,k,v,m;op z Attention q,k,v,n softcap=2.0;out y;out z",
+      ATTENTION_SIZES, 1e-5 },
+    { QKV "in m bool B,1,1,T;in n bool S,T;op y Attention q,k,v,m;op z Attention q,k,v,n;out y;out z", ATTENTION_SIZES,
+      1e-5 },
+    { QKV "op y Attention q,k,v is_causal=1;in m f32 B,1,S,T;op z Attention q,k,v,m is_causal=1;"
+          "in n bool B,1,1,T;op x Attention q,k,v,n is_causal=1;out y;out z;out x", "B=2,S=3,T=3|B=1,S=1,T=1", 1e-5 },
+    { GQA "op y Attention q,k,v;in m f32 B,1,1,T;op z Attention q,k,v,m;in n f32 B,1,S,T;op x Attention q,k,v,n;"
+          "out y;out z;out x", ATTENTION_SIZES, 1e-5 },
+    { PAST "op y,nk,nv Attention q,k,v,-,pk,pv;out y;out nk;out nv", PAST_SIZES, 1e-5 },
+    { PAST "in m f32 B,1,S,past+S;op y,nk,nv Attention q,k,v,m,pk,pv is_causal=1;out y;out nk;out nv", PAST_SIZES, 1e-5 },
+    { PAST "op y,nk,nv Attention q,k,v is_causal=1;op n Neg nk;out y;out n;out nv", PAST_SIZES, 1e-5 },
+    { "in q f16 B,4,S,8;in k f16 B,4,S,8;in v f16 B,4,S,8;op y Attention q,k,v softmax_precision=f32;op z Cast y to=f32;"
+      "out z", "B=2,S=3", 2e-3 },
+    /* heads split from rows and merged again; the key's two transposes become one */
+    { X "dims d B,S,2,4;op r Reshape x,d;op q Transpose r perm=[0,2,1,3];op k Transpose r perm=[0,2,1,3];"
+        "op a Attention q,k,q;op t Transpose a perm=[0,2,1,3];dims e B,S,8;op y Reshape t,e;weight w f32 8,8;"
+        "op z Linear y,w transB=1;out z", SIZES, 1e-5 },
+    /* rotary: halves, neighbours, a part of the head, with positions */
+    { "in x f32 B,2,S,8;in c f32 B,S,4;in s f32 B,S,4;op y RotaryEmbedding x,c,s;"
+      "op z RotaryEmbedding x,c,s interleaved=1;out y;out z", SIZES, 1e-5 },
+    { "in x f32 B,2,S,8;in c f32 1,S,2;in s f32 1,S,2;op y RotaryEmbedding x,c,s rotary_embedding_dim=4;"
+      "op z RotaryEmbedding x,c,s interleaved=1 rotary_embedding_dim=4;out y;out z", SIZES, 1e-5 },
+    { "in x f32 B,2,S,8;weight c f32 10,4;weight s f32 10,4;in p i64 B,S 10;op y RotaryEmbedding x,c,s,p;out y", SIZES,
+      1e-5 },
+};
+
+/* ---- run-time extents ---- */
+
+static const struct text_case dims_cases[] = {
+    { "in x f32 B,S;in m i64 B,past+S;in p f32 B,2,past,4;dims a B,S,2,4;dims b past;dims c past+S,B;dims d 3,4;"
+      "dims e B*S,2*S,B*past+1;dims f past+2*S-1;dims g S-1,B;out a;out b;out c;out d;out e;out f;out g", PAST_SIZES, 0 },
+    /* a symbol that no axis gives alone */
+    { "in x f32 B,S;in m i64 B,past+S;dims a past;dims b past*S,S;out a;out b", PAST_SIZES, 0 },
+    /* division, of what may be negative as well */
+    { "in x f32 H,W;dims a floor(H/4),floor((W-3)/2)+1;dims b floor((floor((W-3)/2)+1)/2);out a;out b",
+      "H=9,W=9|H=3,W=2|H=1,W=1", 0 },
+    /* Reshape targets with an axis that may be empty */
+    { "in p f32 B,past,8;dims d B,past,2,4;op y Reshape p,d;dims e B*past,2,4;op z Reshape p,e allowzero=1;op n Neg z;"
+      "op t Transpose y perm=[0,2,1,3];out t;out n", "B=2,past=0|B=3,past=4", 0 },
+    { "in x f32 B,S,past,4;dims d B*S,past*4;op y Reshape x,d allowzero=1;op n Neg y;out n", "B=2,S=3,past=0|B=2,S=3,past=1", 0 },
+    /* an extent that only a node knows */
+    { "in x f32 B,8;in n i64 - 4;const z i64 - 0;const o i64 - 1;op r Range z,n,o;const a i64 2 1,2;op f Cast r to=f32;"
+      "op u Unsqueeze f,a;op y Mul u,x;weight w f32 6,8;op l Linear y,w transB=1;op g Gelu l;out g", "B=2", 1e-5 },
+};
+
+/* ---- branches ---- */
+
+static const struct text_case branch_cases[] = {
+    { X "in c bool -;weight w f32 8,8;weight b f32 8;op h Linear x,w,b transB=1;"
+        "then;op a Gelu h;dims d B,S,2,4;op r Reshape a,d;give r;"
+        "else;op e Linear h,w,b transB=1;dims f B,S,2,4;op g Reshape e,f;give g;end y c;"
+        "dims k B,S,8;op z Reshape y,k;op l Linear z,w transB=1;out l", SIZES, 1e-5 },
+    { X "in c bool -;op n Not c;weight w f32 8,8;then;op a Linear x,w transB=1;give a;else;give x;end y c;"
+        "then;give y;else;op b Linear x,w transB=1;op e Mish b;give e;end z n;out z;out y", SIZES, 1e-5 },
+    { X "in c bool -;in d bool -;then;then;op a Relu x;give a;else;op b Neg x;give b;end i d;give i;else;op e Abs x;give e;"
+        "end y c;out y", SIZES, 1e-5 },
+};
+
+static void check_cases(struct test *t, const struct text_case *c, size_t n)
 {
     const bool ort = have_onnxruntime();
 
-    for (size_t i = 0; i < OM_COUNT(cases); i++)
-        check_text(t, cases[i].text, cases[i].symbols, cases[i].atol, ort);
+    for (size_t i = 0; i < n; i++)
+        check_text(t, c[i].text, c[i].symbols, c[i].atol, ort);
 }
 
-const struct test_entry t_lower[] = { { "operators", operators }, TEST_END };
+static void operators(struct test *t)
+{
+    check_cases(t, cases, OM_COUNT(cases));
+}
+
+static void attention(struct test *t)
+{
+    check_cases(t, attention_cases, OM_COUNT(attention_cases));
+}
+
+static void extents(struct test *t)
+{
+    check_cases(t, dims_cases, OM_COUNT(dims_cases));
+}
+
+static void branches(struct test *t)
+{
+    check_cases(t, branch_cases, OM_COUNT(branch_cases));
+}
+
+const struct test_entry t_lower[] = { { "operators", operators },
+                                      { "attention", attention },
+                                      { "extents", extents },
+                                      { "branches", branches },
+                                      TEST_END };
