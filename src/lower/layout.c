@@ -318,6 +318,8 @@ void lo_set_reshaped(struct lower *l, const struct om_node *n, om_val x, om_val 
     struct lo_twin *t = &l->twins[n->out[0].id];
 
     t->source = any_form(l, x);
+    if (t->source.id == 0)
+        t->source = lo_nd(l, x); /* of the operator Dims */
     t->target = target;
     t->scope = n->scope;
 }
@@ -327,14 +329,14 @@ void lo_set_alias(struct lower *l, const struct om_node *n, om_val x)
     struct lo_twin *to = &l->twins[n->out[0].id];
     const struct lo_twin *from = &l->twins[x.id];
 
-    l->rw.map[n->out[0].id] = om_rewrite_use(&l->rw, x);
+    l->rw.map[n->out[0].id] = any_form(l, x).id ? om_rewrite_use(&l->rw, x) : lo_nd(l, x);
     to->flat = from->flat;
     to->source = from->source;
     to->target = from->target;
     to->scope = from->scope;
 }
 
-/* ---- the rule of Reshape ---- */
+/* ---- the rules of Reshape and its like ---- */
 
 /* The shape is an input of constants, none of which stands for an axis of the operand. */
 static bool target_is_plain(const struct lower *l, const struct om_node *n)
@@ -360,4 +362,10 @@ void lo_reshape_rule(struct lower *l, const struct om_node *n)
         lo_set_reshaped(l, n, n->in[0], lo_nd(l, n->in[1]));
     else
         lo_copy(l, n);
+}
+
+/* Squeeze and Unsqueeze: the axes are known to inference. */
+void lo_axes_rule(struct lower *l, const struct om_node *n)
+{
+    lo_set_reshaped(l, n, n->in[0], (om_val){ 0 });
 }

@@ -58,7 +58,9 @@ static const struct rule rules[] = {
     { OM_OP_Shape, 15, NULL, lo_copy },
     { OM_OP_Shape, 1, NULL, lo_shape_14 },
     { OM_OP_Split, 1, NULL, lo_split },
+    { OM_OP_Squeeze, 1, NULL, lo_axes_rule },
     { OM_OP_Swish, 1, NULL, lo_swish }, /* an operator since 24 */
+    { OM_OP_Unsqueeze, 1, NULL, lo_axes_rule },
 };
 
 static lo_rule_fn *find_rule(const struct lower *l, const struct om_node *n)

@@ -325,7 +325,7 @@ static const struct text_case cases[] = {
       SIZES, ATOL },
     { "in x f32 B,S;dims d S;const z i64 1 0;op s Squeeze d,z;const o i64 - 1;const b i64 - 0;op r "
       "Range b,s,o;"
-      "op f ConstantOfShape d;op g Cast r to=f32;op h Add g,f;out h",
+      "op i Identity d;op f ConstantOfShape i;op g Cast r to=f32;op h Add g,f;out h",
       SIZES, ATOL },
     /* products */
     { X "weight w f32 8,6;op y MatMul x,w;out y", SIZES, 1e-5 },
