@@ -54,12 +54,13 @@ om_val lo_unsqueeze(struct lower *l, om_val x, int64_t axis)
     return LO(l, Unsqueeze, x, lo_i64(l, axis));
 }
 
-void lo_split_last(struct lower *l, om_val x, const int64_t *sizes, uint32_t n, om_val *out)
+void lo_split_axis(struct lower *l, om_val x, int64_t axis, const int64_t *sizes, uint32_t n,
+                   om_val *out)
 {
-    static const struct om_attr axis = LO_INT("axis", -1);
+    const struct om_attr attr = LO_INT("axis", axis);
     const om_val in[] = { x, lo_i64s(l, sizes, n) };
 
-    lo_emit_n(l, OM_OP_Split, in, 2, &axis, 1, out, n);
+    lo_emit_n(l, OM_OP_Split, in, 2, &attr, 1, out, n);
 }
 
 om_val lo_reduce_last(struct lower *l, enum om_op op, om_val x, uint32_t n)

@@ -77,8 +77,9 @@ om_val lo_i64(struct lower *l, int64_t v);                      /* 1-D with one 
 om_val lo_cast(struct lower *l, om_val x, enum om_dtype dtype); /* x itself when it has the dtype */
 om_val lo_transpose(struct lower *l, om_val x, const int64_t *perm, size_t n);
 om_val lo_unsqueeze(struct lower *l, om_val x, int64_t axis);
-/* Parts of x along its last axis. */
-void lo_split_last(struct lower *l, om_val x, const int64_t *sizes, uint32_t n, om_val *out);
+/* Parts of x along an axis. */
+void lo_split_axis(struct lower *l, om_val x, int64_t axis, const int64_t *sizes, uint32_t n,
+                   om_val *out);
 /* ReduceX over the last n axes, which stay with one element. */
 om_val lo_reduce_last(struct lower *l, enum om_op op, om_val x, uint32_t n);
 
@@ -131,9 +132,9 @@ lo_rule_fn lo_copy; /* the same operator */
 lo_rule_fn lo_linear_gemm, lo_linear_matmul;
 lo_rule_fn lo_gelu_erf, lo_gelu_tanh, lo_mish, lo_swish;
 lo_rule_fn lo_layer_norm, lo_rms_norm;
-lo_rule_fn lo_attention;
+lo_rule_fn lo_attention, lo_attention_23;
 lo_rule_fn lo_rotary;
 lo_rule_fn lo_reduce_nothing, lo_split, lo_shape_14, lo_reshape_rule, lo_axes_rule;
-lo_fits_fn lo_fits_gemm, lo_fits_gelu_tanh, lo_fits_rotary_23, lo_fits_reduce_nothing;
+lo_fits_fn lo_fits_gemm, lo_fits_gelu_tanh, lo_fits_rotary_23, lo_fits_attention_23, lo_fits_reduce_nothing;
 
 #endif
