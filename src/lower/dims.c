@@ -428,6 +428,7 @@ om_val lo_dims_reshape(struct lower *l, const struct om_value *x, const om_dim *
     }
     *allow_zero = false;
     for (uint32_t i = 0; i < n; i++)
-        *allow_zero |= i != minus && !not_empty(l, dims[i]) && !(i < x->rank && x->dims[i] == dims[i]);
+        *allow_zero |=
+            i != minus && !not_empty(l, dims[i]) && !(i < x->rank && x->dims[i] == dims[i]);
     return make_outside(l, dims, n, minus);
 }

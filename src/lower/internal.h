@@ -118,8 +118,9 @@ int lo_dims_init(struct lower *l, struct om_error *err);
 void lo_dims_note(struct lower *l, const struct om_node *n);
 /* dims as a 1-D int64 tensor. */
 om_val lo_dims(struct lower *l, const om_dim *dims, uint32_t n);
-/* The same as the target of a Reshape of x, where -1 may take the place of the extent that is dearest to compute.
- * allow_zero: an extent may be 0 that is no axis of x, and 0 must not stand for that axis. */
+/* The same as the target of a Reshape of x, where -1 may take the place of the extent that is
+ * dearest to compute. allow_zero: an extent may be 0 that is no axis of x, and 0 must not stand for
+ * that axis. */
 om_val lo_dims_reshape(struct lower *l, const struct om_value *x, const om_dim *dims, uint32_t n,
                        bool *allow_zero);
 
@@ -135,6 +136,7 @@ lo_rule_fn lo_layer_norm, lo_rms_norm;
 lo_rule_fn lo_attention, lo_attention_23;
 lo_rule_fn lo_rotary;
 lo_rule_fn lo_reduce_nothing, lo_split, lo_shape_14, lo_reshape_rule, lo_axes_rule;
-lo_fits_fn lo_fits_gemm, lo_fits_gelu_tanh, lo_fits_rotary_23, lo_fits_attention_23, lo_fits_reduce_nothing;
+lo_fits_fn lo_fits_gemm, lo_fits_gelu_tanh, lo_fits_rotary_23, lo_fits_attention_23,
+    lo_fits_reduce_nothing;
 
 #endif

@@ -31,12 +31,14 @@ static bool lo_fits_no_cast(const struct lower *l, const struct om_node *n)
     return lo_old(l, n->in[0])->dtype == lo_old(l, n->out[0])->dtype;
 }
 
-/* What decided the rows of opset 23, on ONNX Runtime 1.32's CPU provider, one thread, against the rows below them:
- *  - Attention: the same results (6e-7). 12 heads of 64: 13 to 14 us at 1x1, 25 to 28 us at 1x16, 578 to 599 us at
- *    1x128; DistilBERT as a whole 1.00. With 32 heads on 8 (14 on 2) key heads one query over 256 (512) keys took 107
- *    (86) us against 70 (51): the parts keep those. It does not broadcast a mask over the queries.
- *  - RotaryEmbedding: the same results (1e-6). 32 heads of 64: 8 to 11 us at 1 row, 75 to 190 us at 128.
- *  - RMSNormalization: the same results, the same time (the parts are fused when the file is loaded). */
+/* What decided the rows of opset 23: microseconds in ONNX Runtime 1.32's CPU provider, one thread,
+ * of the operator and of its parts. The results were the same within 1e-6.
+ *  - Attention, 12 heads of 64: 13 and 14 for one token, 25 and 28 for 16, 578 and 599 for 128; no
+ * difference for DistilBERT as a whole. Several heads per key head, one query: 107 and 70 for 32 on
+ * 8 heads and 256 keys, 86 and 51 for 14 on 2 and 512 keys, so those stay parts. It does not
+ * broadcast a mask over the queries.
+ *  - RotaryEmbedding, 32 heads of 64: 8 and 11 for one token, 14 and 32 for 16, 75 and 190 for 128.
+ *  - RMSNormalization: the same (the parts are fused when the file is loaded). */
 static const struct rule rules[] = {
     { OM_OP_Attention, 23, lo_fits_attention_23, lo_attention_23 },
     { OM_OP_Attention, 1, NULL, lo_attention },

@@ -1,9 +1,10 @@
 /* src/lower/rotary.c: RotaryEmbedding before opset 23.
  *
- * The pairs (a, b) become (a cos - b sin, b cos + a sin). With the partner of every element beside it that is
- * x * cos + partner * sin, where the sign is part of the sine table; the tables are spread once for all layers. Where
- * pairs are neighbours, a transpose makes halves of them first: a Gather of single columns took seven times as long
- * (ONNX Runtime 1.32, CPU, 32 heads of 64, 128 rows: 2090 against 311 microseconds, halves 190). */
+ * The pairs (a, b) become (a cos - b sin, b cos + a sin). With the partner of every element beside
+ * it that is x * cos + partner * sin, where the sign is part of the sine table; the tables are
+ * spread once for all layers. Where pairs are neighbours, a transpose makes halves of them first: a
+ * Gather of single columns took seven times as long (ONNX Runtime 1.32, CPU, 32 heads of 64, 128
+ * rows: 2090 against 311 microseconds, halves 190). */
 #include "lower/internal.h"
 
 struct rotary {
@@ -29,8 +30,8 @@ static om_val concat(struct lower *l, om_val a, om_val b, int64_t axis)
     return LO1(l, Concat, LO_INT("axis", axis), a, b);
 }
 
-/* Two tables [batch, sequence, pairs] as one below the axis of heads: [batch, 1, sequence, 2 * pairs], or
- * [batch, 1, sequence, 2, pairs]. */
+/* Two tables [batch, sequence, pairs] as one below the axis of heads: [batch, 1, sequence, 2 *
+ * pairs], or [batch, 1, sequence, 2, pairs]. */
 static om_val spread(struct lower *l, const struct rotary *r, om_val first, om_val second)
 {
     if (r->axis == -2) {
@@ -56,7 +57,8 @@ static om_val table(struct lower *l, const struct om_node *n, uint32_t i)
     return LO(l, Gather, lo_nd(l, n->in[i]), lo_nd(l, n->in[3]));
 }
 
-static om_val rotate_halves(struct lower *l, const struct om_node *n, const struct rotary *r, om_val x)
+static om_val rotate_halves(struct lower *l, const struct om_node *n, const struct rotary *r,
+                            om_val x)
 {
     const om_val cosine = table(l, n, 1), sine = table(l, n, 2);
     const om_val straight = LO(l, Mul, x, spread(l, r, cosine, cosine));

@@ -70,6 +70,18 @@ static bool worthwhile(const struct fold *f, const struct om_node *n)
     return made <= saved;
 }
 
+/* What the graph or a branch gives needs a node to be made by. */
+static bool is_output(const struct fold *f, const struct om_node *n)
+{
+    const struct om_block *b = &f->g->blocks[n->block];
+
+    for (size_t i = 0; i < b->n_outputs; i++)
+        for (uint32_t k = 0; k < n->n_out; k++)
+            if (b->outputs[i].val.id == n->out[k].id)
+                return true;
+    return false;
+}
+
 static bool dims_are_constant(const struct fold *f, const struct om_node *n)
 {
     const struct om_attr *a = om_node_attr(n, "dims");
@@ -84,7 +96,7 @@ static bool may_fold(const struct fold *f, const struct om_node *n)
 {
     if (n->op == OM_OP_If || (n->op == OM_OP_Dims && !dims_are_constant(f, n)))
         return false;
-    return worthwhile(f, n);
+    return !is_output(f, n) && worthwhile(f, n);
 }
 
 /* Nodes are in execution order, so inputs are decided before their consumers. */

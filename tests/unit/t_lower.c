@@ -223,18 +223,26 @@ static void check_text(struct test *t, const char *text, const char *symbols, do
     }
 }
 
+struct text_case {
+    const char *text;
+    const char *symbols; /* sizes, several sets separated by '|' */
+    double atol;
+};
+
+static void check_cases(struct test *t, const struct text_case *c, size_t n)
+{
+    const bool ort = have_onnxruntime();
+
+    for (size_t i = 0; i < n; i++)
+        check_text(t, c[i].text, c[i].symbols, c[i].atol, ort);
+}
+
 /* ---- operators ---- */
 
 #define X "in x f32 B,S,8;"
 #define SIZES "B=1,S=1|B=3,S=5"
 #define ATOL 2e-6
 #define ROWS(op) X "op y " op ";out y"
-
-struct text_case {
-    const char *text;
-    const char *symbols; /* sizes, several sets separated by '|' */
-    double atol;
-};
 
 static const struct text_case cases[] = {
     /* elementwise */
@@ -356,57 +364,85 @@ static const struct text_case cases[] = {
 
 #define QKV "in q f32 B,4,S,8;in k f32 B,4,T,8;in v f32 B,4,T,6;"
 #define GQA "in q f32 B,4,S,8;in k f32 B,2,T,8;in v f32 B,2,T,6;"
-#define PAST "in q f32 B,4,S,8;in k f32 B,2,S,8;in v f32 B,2,S,6;in pk f32 B,2,past,8;in pv f32 B,2,past,6;"
+#define PAST                                                                             \
+    "in q f32 B,4,S,8;in k f32 B,2,S,8;in v f32 B,2,S,6;in pk f32 B,2,past,8;in pv f32 " \
+    "B,2,past,6;"
 #define ATTENTION_SIZES "B=1,S=1,T=1|B=3,S=1,T=5|B=2,S=3,T=4"
 #define PAST_SIZES "B=1,S=1,past=0|B=3,S=4,past=0|B=2,S=1,past=3|B=2,S=3,past=2"
 
 static const struct text_case attention_cases[] = {
     { QKV "op y Attention q,k,v;out y", ATTENTION_SIZES, 1e-5 },
-    { QKV "op y Attention q,k,v scale=1.0;op z Attention q,k,v scale=0.125 softcap=0.5;out y;out z", ATTENTION_SIZES,
-      1e-5 },
-    { QKV "in m f32 B,1,1,T;in n f32 1,4,S,T;op y Attention q,k,v,m;op z Attention q,k,v,n softcap=2.0;out y;out z",
+    { QKV "op y Attention q,k,v scale=1.0;op z Attention q,k,v scale=0.125 softcap=0.5;out y;out z",
       ATTENTION_SIZES, 1e-5 },
-    { QKV "in m bool B,1,1,T;in n bool S,T;op y Attention q,k,v,m;op z Attention q,k,v,n;out y;out z", ATTENTION_SIZES,
-      1e-5 },
+    { QKV "in m f32 B,1,1,T;in n f32 1,4,S,T;op y Attention q,k,v,m;op z Attention q,k,v,n "
+          "softcap=2.0;out y;out z",
+      ATTENTION_SIZES, 1e-5 },
+    { QKV
+      "in m bool B,1,1,T;in n bool S,T;op y Attention q,k,v,m;op z Attention q,k,v,n;out y;out z",
+      ATTENTION_SIZES, 1e-5 },
     { QKV "op y Attention q,k,v is_causal=1;in m f32 B,1,S,T;op z Attention q,k,v,m is_causal=1;"
-          "in n bool B,1,1,T;op x Attention q,k,v,n is_causal=1;out y;out z;out x", "B=2,S=3,T=3|B=1,S=1,T=1", 1e-5 },
-    { GQA "op y Attention q,k,v;in m f32 B,1,1,T;op z Attention q,k,v,m;in n f32 B,1,S,T;op x Attention q,k,v,n;"
-          "out y;out z;out x", ATTENTION_SIZES, 1e-5 },
+          "in n bool B,1,1,T;op x Attention q,k,v,n is_causal=1;out y;out z;out x",
+      "B=2,S=3,T=3|B=1,S=1,T=1", 1e-5 },
+    { GQA "op y Attention q,k,v;in m f32 B,1,1,T;op z Attention q,k,v,m;in n f32 B,1,S,T;op x "
+          "Attention q,k,v,n;"
+          "out y;out z;out x",
+      ATTENTION_SIZES, 1e-5 },
     { PAST "op y,nk,nv Attention q,k,v,-,pk,pv;out y;out nk;out nv", PAST_SIZES, 1e-5 },
-    { PAST "in m f32 B,1,S,past+S;op y,nk,nv Attention q,k,v,m,pk,pv is_causal=1;out y;out nk;out nv", PAST_SIZES, 1e-5 },
-    { PAST "op y,nk,nv Attention q,k,v is_causal=1;op n Neg nk;out y;out n;out nv", PAST_SIZES, 1e-5 },
-    { "in q f16 B,4,S,8;in k f16 B,4,S,8;in v f16 B,4,S,8;op y Attention q,k,v softmax_precision=f32;op z Cast y to=f32;"
-      "out z", "B=2,S=3", 2e-3 },
+    { PAST
+      "in m f32 B,1,S,past+S;op y,nk,nv Attention q,k,v,m,pk,pv is_causal=1;out y;out nk;out nv",
+      PAST_SIZES, 1e-5 },
+    { PAST "op y,nk,nv Attention q,k,v is_causal=1;op n Neg nk;out y;out n;out nv", PAST_SIZES,
+      1e-5 },
+    { "in q f16 B,4,S,8;in k f16 B,4,S,8;in v f16 B,4,S,8;op y Attention q,k,v "
+      "softmax_precision=f32;op z Cast y to=f32;"
+      "out z",
+      "B=2,S=3", 2e-3 },
     /* heads split from rows and merged again; the key's two transposes become one */
-    { X "dims d B,S,2,4;op r Reshape x,d;op q Transpose r perm=[0,2,1,3];op k Transpose r perm=[0,2,1,3];"
-        "op a Attention q,k,q;op t Transpose a perm=[0,2,1,3];dims e B,S,8;op y Reshape t,e;weight w f32 8,8;"
-        "op z Linear y,w transB=1;out z", SIZES, 1e-5 },
+    { X "dims d B,S,2,4;op r Reshape x,d;op q Transpose r perm=[0,2,1,3];op k Transpose r "
+        "perm=[0,2,1,3];"
+        "op a Attention q,k,q;op t Transpose a perm=[0,2,1,3];dims e B,S,8;op y Reshape t,e;weight "
+        "w f32 8,8;"
+        "op z Linear y,w transB=1;out z",
+      SIZES, 1e-5 },
     /* rotary: halves, neighbours, a part of the head, with positions */
     { "in x f32 B,2,S,8;in c f32 B,S,4;in s f32 B,S,4;op y RotaryEmbedding x,c,s;"
-      "op z RotaryEmbedding x,c,s interleaved=1;out y;out z", SIZES, 1e-5 },
-    { "in x f32 B,2,S,8;in c f32 1,S,2;in s f32 1,S,2;op y RotaryEmbedding x,c,s rotary_embedding_dim=4;"
-      "op z RotaryEmbedding x,c,s interleaved=1 rotary_embedding_dim=4;out y;out z", SIZES, 1e-5 },
-    { "in x f32 B,2,S,8;weight c f32 10,4;weight s f32 10,4;in p i64 B,S 10;op y RotaryEmbedding x,c,s,p;out y", SIZES,
-      1e-5 },
+      "op z RotaryEmbedding x,c,s interleaved=1;out y;out z",
+      SIZES, 1e-5 },
+    { "in x f32 B,2,S,8;in c f32 1,S,2;in s f32 1,S,2;op y RotaryEmbedding x,c,s "
+      "rotary_embedding_dim=4;"
+      "op z RotaryEmbedding x,c,s interleaved=1 rotary_embedding_dim=4;out y;out z",
+      SIZES, 1e-5 },
+    { "in x f32 B,2,S,8;weight c f32 10,4;weight s f32 10,4;in p i64 B,S 10;op y RotaryEmbedding "
+      "x,c,s,p;out y",
+      SIZES, 1e-5 },
 };
 
 /* ---- run-time extents ---- */
 
 static const struct text_case dims_cases[] = {
-    { "in x f32 B,S;in m i64 B,past+S;in p f32 B,2,past,4;dims a B,S,2,4;dims b past;dims c past+S,B;dims d 3,4;"
-      "dims e B*S,2*S,B*past+1;dims f past+2*S-1;dims g S-1,B;out a;out b;out c;out d;out e;out f;out g", PAST_SIZES, 0 },
+    { "in x f32 B,S;in m i64 B,past+S;in p f32 B,2,past,4;dims a B,S,2,4;dims b past;dims c "
+      "past+S,B;dims d 3,4;"
+      "dims e B*S,2*S,B*past+1;dims f past+2*S-1;dims g S-1,B;out a;out b;out c;out d;out e;out "
+      "f;out g",
+      PAST_SIZES, 0 },
     /* a symbol that no axis gives alone */
     { "in x f32 B,S;in m i64 B,past+S;dims a past;dims b past*S,S;out a;out b", PAST_SIZES, 0 },
     /* division, of what may be negative as well */
-    { "in x f32 H,W;dims a floor(H/4),floor((W-3)/2)+1;dims b floor((floor((W-3)/2)+1)/2);out a;out b",
+    { "in x f32 H,W;dims a floor(H/4),floor((W-3)/2)+1;dims b floor((floor((W-3)/2)+1)/2);out "
+      "a;out b",
       "H=9,W=9|H=3,W=2|H=1,W=1", 0 },
     /* Reshape targets with an axis that may be empty */
-    { "in p f32 B,past,8;dims d B,past,2,4;op y Reshape p,d;dims e B*past,2,4;op z Reshape p,e allowzero=1;op n Neg z;"
-      "op t Transpose y perm=[0,2,1,3];out t;out n", "B=2,past=0|B=3,past=4", 0 },
-    { "in x f32 B,S,past,4;dims d B*S,past*4;op y Reshape x,d allowzero=1;op n Neg y;out n", "B=2,S=3,past=0|B=2,S=3,past=1", 0 },
+    { "in p f32 B,past,8;dims d B,past,2,4;op y Reshape p,d;dims e B*past,2,4;op z Reshape p,e "
+      "allowzero=1;op n Neg z;"
+      "op t Transpose y perm=[0,2,1,3];out t;out n",
+      "B=2,past=0|B=3,past=4", 0 },
+    { "in x f32 B,S,past,4;dims d B*S,past*4;op y Reshape x,d allowzero=1;op n Neg y;out n",
+      "B=2,S=3,past=0|B=2,S=3,past=1", 0 },
     /* an extent that only a node knows */
-    { "in x f32 B,8;in n i64 - 4;const z i64 - 0;const o i64 - 1;op r Range z,n,o;const a i64 2 1,2;op f Cast r to=f32;"
-      "op u Unsqueeze f,a;op y Mul u,x;weight w f32 6,8;op l Linear y,w transB=1;op g Gelu l;out g", "B=2", 1e-5 },
+    { "in x f32 B,8;in n i64 - 4;const z i64 - 0;const o i64 - 1;op r Range z,n,o;const a i64 2 "
+      "1,2;op f Cast r to=f32;"
+      "op u Unsqueeze f,a;op y Mul u,x;weight w f32 6,8;op l Linear y,w transB=1;op g Gelu l;out g",
+      "B=2", 1e-5 },
 };
 
 /* ---- branches ---- */
@@ -415,19 +451,160 @@ static const struct text_case branch_cases[] = {
     { X "in c bool -;weight w f32 8,8;weight b f32 8;op h Linear x,w,b transB=1;"
         "then;op a Gelu h;dims d B,S,2,4;op r Reshape a,d;give r;"
         "else;op e Linear h,w,b transB=1;dims f B,S,2,4;op g Reshape e,f;give g;end y c;"
-        "dims k B,S,8;op z Reshape y,k;op l Linear z,w transB=1;out l", SIZES, 1e-5 },
-    { X "in c bool -;op n Not c;weight w f32 8,8;then;op a Linear x,w transB=1;give a;else;give x;end y c;"
-        "then;give y;else;op b Linear x,w transB=1;op e Mish b;give e;end z n;out z;out y", SIZES, 1e-5 },
-    { X "in c bool -;in d bool -;then;then;op a Relu x;give a;else;op b Neg x;give b;end i d;give i;else;op e Abs x;give e;"
-        "end y c;out y", SIZES, 1e-5 },
+        "dims k B,S,8;op z Reshape y,k;op l Linear z,w transB=1;out l",
+      SIZES, 1e-5 },
+    { X "in c bool -;op n Not c;weight w f32 8,8;then;op a Linear x,w transB=1;give a;else;give "
+        "x;end y c;"
+        "then;give y;else;op b Linear x,w transB=1;op e Mish b;give e;end z n;out z;out y",
+      SIZES, 1e-5 },
+    { X "in c bool -;in d bool -;then;then;op a Relu x;give a;else;op b Neg x;give b;end i d;give "
+        "i;else;op e Abs x;give e;"
+        "end y c;out y",
+      SIZES, 1e-5 },
 };
 
-static void check_cases(struct test *t, const struct text_case *c, size_t n)
-{
-    const bool ort = have_onnxruntime();
+/* ---- layout ---- */
 
-    for (size_t i = 0; i < n; i++)
-        check_text(t, c[i].text, c[i].symbols, c[i].atol, ort);
+#define ENCODER_WEIGHTS                                                                   \
+    "in i i64 B,S 10;in m f32 B,1,1,S;weight e f32 10,8;weight p f32 1,8;weight g f32 8;" \
+    "weight w f32 8,8;weight b f32 8;weight u f32 16,8;weight c f32 16;weight v f32 8,16;"
+#define HEADS                                                                                  \
+    "op q Linear x,w,b transB=1;op k Linear x,w transB=1 alpha=0.5;op v0 Linear x,w transB=1 " \
+    "alpha=0.25;"                                                                              \
+    "dims d B,S,2,4;op q Reshape q,d;op q Transpose q perm=[0,2,1,3];"                         \
+    "op k Reshape k,d;op k Transpose k perm=[0,2,1,3];op v0 Reshape v0,d;op v0 Transpose v0 "  \
+    "perm=[0,2,1,3];"
+#define MERGE \
+    "op a Transpose a perm=[0,2,1,3];dims f B,S,8;op a Reshape a,f;op a Linear a,w,b transB=1;"
+#define ENCODER_LAYER                                                                          \
+    HEADS "op a Attention q,k,v0,m;" MERGE                                                     \
+          "op x Add a,x;op x LayerNormalization x,g,b;op h Linear x,u,c transB=1;op h Gelu h;" \
+          "op h Linear h,v,b transB=1;op x Add h,x;op x LayerNormalization x,g,b;"
+#define ENCODER                                                                               \
+    ENCODER_WEIGHTS                                                                           \
+    "op x Gather e,i;op x Add x,p;op x LayerNormalization x,g,b;" ENCODER_LAYER ENCODER_LAYER \
+    "out x"
+
+/* RMSNorm before, rotary, two heads on one key head, a cache, a gated unit */
+#define DECODER_LAYER(n)                                                                           \
+    "op y RMSNormalization x,g;op q Linear y,w transB=1;op k Linear y,w4 transB=1;op t Linear "    \
+    "y,w4 transB=1 alpha=0.5;"                                                                     \
+    "dims d B,S,2,4;op q Reshape q,d;op q Transpose q perm=[0,2,1,3];dims d1 B,S,1,4;"             \
+    "op k Reshape k,d1;op k Transpose k perm=[0,2,1,3];op t Reshape t,d1;op t Transpose t "        \
+    "perm=[0,2,1,3];"                                                                              \
+    "op q RotaryEmbedding q,cos,sin;op k RotaryEmbedding k,cos,sin;"                               \
+    "in pk" n " f32 B,1,past,4;in pv" n " f32 B,1,past,4;op k" n " Concat pk" n ",k axis=2;op v" n \
+    " Concat pv" n ",t axis=2;op a Attention q,k" n ",v" n ",m;out k" n ";out v" n ";"             \
+    "op a Transpose a perm=[0,2,1,3];dims f B,S,8;op a Reshape a,f;op a Linear a,w transB=1;op x " \
+    "Add x,a;"                                                                                     \
+    "op y RMSNormalization x,g;op h Linear y,u transB=1;op h Swish h;op j Linear y,u transB=1 "    \
+    "alpha=0.5;"                                                                                   \
+    "op h Mul h,j;op h Linear h,v transB=1;op x Add x,h;"
+#define DECODER                                                                             \
+    "in i i64 B,S 10;in m f32 B,1,S,past+S;in cos f32 B,S,2;in sin f32 B,S,2;weight e f32 " \
+    "10,8;weight g f32 8;"                                                                  \
+    "weight w f32 8,8;weight w4 f32 4,8;weight u f32 16,8;weight v f32 8,16;op x Gather "   \
+    "e,i;" DECODER_LAYER("0")                                                               \
+        DECODER_LAYER("1") "op x RMSNormalization x,g;op l Linear x,e transB=1;out l"
+
+static const struct {
+    const char *what, *text;
+    int opset;
+    enum om_linear_form linear;
+    struct {
+        enum om_op op;
+        size_t count;
+    } want[8]; /* OM_OP_NONE: all nodes */
+} layouts[] = {
+    /* 4 Reshapes a layer, one after the embedding, one for the output; Shape and Concat once for
+       each of them */
+    { "encoder",
+      ENCODER,
+      20,
+      OM_LINEAR_GEMM,
+      { { OM_OP_Reshape, 10 },
+        { OM_OP_Shape, 1 },
+        { OM_OP_Concat, 2 },
+        { OM_OP_Gemm, 12 },
+        { OM_OP_Transpose, 8 },
+        { OM_OP_Mul, 2 },
+        { OM_OP_NONE, 56 } } },
+    { "encoder",
+      ENCODER,
+      23,
+      OM_LINEAR_GEMM,
+      { { OM_OP_Reshape, 10 },
+        { OM_OP_Attention, 2 },
+        { OM_OP_Expand, 1 },
+        { OM_OP_Softmax, 0 } } },
+    { "encoder",
+      ENCODER,
+      20,
+      OM_LINEAR_MATMUL,
+      { { OM_OP_Reshape, 8 },
+        { OM_OP_Gemm, 0 },
+        { OM_OP_MatMul, 12 },
+        { OM_OP_Shape, 1 },
+        { OM_OP_Concat, 2 } } },
+    /* 8 Reshapes a layer: 3 to heads, 4 around the shared key head, 1 back */
+    { "decoder",
+      DECODER,
+      23,
+      OM_LINEAR_GEMM,
+      { { OM_OP_Reshape, 18 },
+        { OM_OP_Gemm, 15 },
+        { OM_OP_RotaryEmbedding, 4 },
+        { OM_OP_RMSNormalization, 5 },
+        { OM_OP_Transpose, 10 } } },
+};
+
+/* Where the layout is flat it stays so: no Reshape stands between two operators that work on rows.
+ */
+static void check_row_to_row(struct test *t, const struct om_graph *h)
+{
+    static const enum om_op rows[] = { OM_OP_Gemm, OM_OP_Gelu, OM_OP_Add, OM_OP_LayerNormalization,
+                                       OM_OP_RMSNormalization };
+
+    for (size_t i = 0; i < h->n_nodes; i++) {
+        const struct om_node *n = &h->nodes[i];
+        const uint32_t from = om_graph_value(h, n->in[0])->node;
+        for (size_t k = 0; n->op == OM_OP_Gemm && k < OM_COUNT(rows); k++) {
+            const struct om_node *r = from == OM_NO_NODE ? n : &h->nodes[from];
+            const uint32_t before = om_graph_value(h, r->in[0])->node;
+            if (r->op == OM_OP_Reshape && before != OM_NO_NODE)
+                CHECK(t, h->nodes[before].op != rows[k]);
+        }
+    }
+}
+
+static void layout(struct test *t)
+{
+    for (size_t i = 0; i < OM_COUNT(layouts); i++) {
+        struct om_arena a = OM_ARENA_INIT((size_t)64 << 20);
+        struct om_graph *g = graph_text(t, &a, layouts[i].text);
+        struct om_graph *h = g ? lower(t, g, layouts[i].opset, layouts[i].linear) : NULL;
+        for (size_t k = 0;
+             h && k < 8 && (k == 0 || layouts[i].want[k].op || layouts[i].want[k].count); k++) {
+            test_case(t, "%s, opset %d: %s", layouts[i].what, layouts[i].opset,
+                      om_op_name(layouts[i].want[k].op));
+            CHECK_INT(t, graph_count(h, layouts[i].want[k].op), layouts[i].want[k].count);
+        }
+        if (h)
+            check_row_to_row(t, h);
+        om_graph_free(h);
+        om_graph_free(g);
+        om_arena_release(&a);
+    }
+}
+
+static const struct text_case model_cases[] = {
+    { ENCODER, "B=1,S=1|B=3,S=5", 2e-5 },
+    { DECODER, "B=1,S=1,past=0|B=3,S=4,past=0|B=2,S=1,past=3", 2e-5 },
+};
+
+static void models(struct test *t)
+{
+    check_cases(t, model_cases, OM_COUNT(model_cases));
 }
 
 static void operators(struct test *t)
@@ -450,8 +627,103 @@ static void branches(struct test *t)
     check_cases(t, branch_cases, OM_COUNT(branch_cases));
 }
 
+/* Whatever the memory allows, the result is a graph or an error. */
+static void short_memory(struct test *t)
+{
+    const struct om_lower_opts opts = { .opset = 18 };
+    bool done = false;
+
+    for (size_t max = 0; !done && max < (size_t)64 << 20; max += 1009) {
+        struct om_arena a = OM_ARENA_INIT((size_t)64 << 20);
+        struct om_error err = OM_ERROR_INIT;
+        struct om_graph *h = NULL, *g = graph_text(t, &a, DECODER);
+        a.max = a.used + max;
+        done = !g || om_lower(g, &opts, &h, &err) == 0;
+        if (!done)
+            CHECK_INT(t, err.code, OM_E_NOMEM);
+        CHECK(t, !g || (h != NULL) == done);
+        om_graph_free(h);
+        om_graph_free(g);
+        om_error_release(&err);
+        om_arena_release(&a);
+    }
+    CHECK(t, done);
+}
+
+static void refused(struct test *t)
+{
+    static const struct {
+        const char *text;
+        int opset, code;
+        const char *message;
+    } bad[] = {
+        { X "op y Neg x;out y", 13, OM_E_USAGE, "opset 13 is not supported: expected 14 to 23" },
+        { X "op y Neg x;out y", 24, OM_E_USAGE, "opset 24 is not supported" },
+        { "in x f32 1,8;dims d T,8;op y Expand x,d;out y", 18, OM_E_UNSUPPORTED,
+          "no input tells the extent \"T\"" },
+        { "in q f32 B,4,S,D;in k f32 B,4,T,D;op y Attention q,k,k;out y", 18, OM_E_UNSUPPORTED,
+          "/Attention: the head size is not known" },
+        { "in x f32 B,2,S,D;in c f32 B,S,4;op y RotaryEmbedding x,c,c rotary_embedding_dim=8;out y",
+          18, OM_E_UNSUPPORTED,
+          "/RotaryEmbedding: RotaryEmbedding needs rank 4 and a known head size" },
+    };
+
+    for (size_t i = 0; i < OM_COUNT(bad); i++) {
+        const struct om_lower_opts opts = { .opset = bad[i].opset };
+        struct om_arena a = OM_ARENA_INIT((size_t)64 << 20);
+        struct om_error err = OM_ERROR_INIT;
+        struct om_graph *h = NULL, *g;
+        test_case(t, "%s", bad[i].text);
+        g = graph_text(t, &a, bad[i].text);
+        if (g) {
+            CHECK_INT(t, om_lower(g, &opts, &h, &err), bad[i].code);
+            CHECK_HAS(t, om_error_text(&err), bad[i].message);
+            CHECK(t, h == NULL);
+        }
+        om_graph_free(g);
+        om_error_release(&err);
+        om_arena_release(&a);
+    }
+}
+
+/* Names follow the modules; of a tied table the transposed one has a name of its own. */
+static void names(struct test *t)
+{
+    static const struct {
+        enum om_linear_form linear;
+        const char *want;
+    } forms[] = {
+        { OM_LINEAR_GEMM, "/encoder/query/Gemm" },
+        { OM_LINEAR_MATMUL, "/encoder/query/MatMul" },
+        { OM_LINEAR_MATMUL, "e.transposed" },
+    };
+
+    for (size_t i = 0; i < OM_COUNT(forms); i++) {
+        struct om_arena a = OM_ARENA_INIT((size_t)64 << 20);
+        struct om_graph *g =
+            graph_text(t, &a,
+                       "in i i64 B,S 10;weight e f32 10,8;op x Gather e,i;scope encoder/query;"
+                       "op y Linear x,e transB=1;out y");
+        struct om_graph *h = g ? lower(t, g, 18, forms[i].linear) : NULL;
+        bool found = false;
+        for (size_t k = 0; h && k < h->n_nodes; k++)
+            found |= om_sv_is(h->nodes[k].name, forms[i].want);
+        for (size_t k = 0; h && k < h->n_weights; k++)
+            found |= om_sv_is(h->weights[k].name, forms[i].want);
+        test_check(t, found, __FILE__, __LINE__, "%s", forms[i].want);
+        om_graph_free(h);
+        om_graph_free(g);
+        om_arena_release(&a);
+    }
+}
+
 const struct test_entry t_lower[] = { { "operators", operators },
                                       { "attention", attention },
                                       { "extents", extents },
                                       { "branches", branches },
+                                      { "layout", layout },
+                                      { "models", models },
+                                      { "names", names },
+                                      { "refused", refused },
+                                      { "short_memory", short_memory },
                                       TEST_END };
