@@ -28,7 +28,11 @@ int cmd_env(struct cli *cli, int argc, char **argv)
     if (uname(&u) == 0)
         printf("- Platform: %s %s %s\n", u.sysname, u.release, u.machine);
     printf("- CPUs: %zu\n", om_cpu_count());
+#ifdef __clang__
     printf("- Compiler: %s\n", __VERSION__);
+#else
+    printf("- Compiler: GCC %s\n", __VERSION__);
+#endif
 #ifdef OM_HAVE_CBLAS
     printf("- Reference executor: CBLAS\n");
 #else

@@ -110,7 +110,7 @@ int cmd_export_onnx(struct cli *cli, int argc, char **argv)
                 "the task, or a synonym; \"-with-past\" appended: with the key/value cache (default: auto, from the class "
                 "named in config.json)", 0),
         OPT_INT(0, "opset", &a.opset, "N", 1, "ONNX operator set, 14 to 23 (default: 18)"),
-        OPT_CHOICE(0, "dtype", &a.dtype, dtypes, "type of the computation (default: fp32)"),
+        OPT_CHOICE(0, "dtype", &a.dtype, dtypes, "type of the computation; this version has fp32 only"),
         OPT_FLAG(0, "monolith", &a.o.monolith, "one file, even for an encoder-decoder"),
         OPT_FLAG(0, "no-post-process", &a.o.no_post_process, "do not merge the two decoders of an encoder-decoder"),
         OPT_STR(0, "library-name", &a.o.library, "NAME",

@@ -154,6 +154,22 @@ static const char *nearest_command(int argc, char **argv)
     return om_sv_nearest(om_sv_str(typed), names);
 }
 
+/* "export" of "export onnx". */
+static bool is_first_word(const char *word)
+{
+    const size_t len = strlen(word);
+
+    for (size_t i = 0; i < OM_COUNT(commands); i++)
+        if (strncmp(commands[i].name, word, len) == 0 && commands[i].name[len] == ' ')
+            return true;
+    return false;
+}
+
+static bool asks_for_help(const char *arg)
+{
+    return strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
+}
+
 static int unknown_command(int argc, char **argv)
 {
     const char *nearest = nearest_command(argc, argv);
@@ -202,7 +218,7 @@ int main(int argc, char **argv)
         print_help(stdout);
         return CLI_FAILED;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+    if (asks_for_help(argv[1]) || strcmp(argv[1], "help") == 0) {
         print_help(stdout);
         return CLI_OK;
     }
@@ -215,6 +231,10 @@ int main(int argc, char **argv)
 
         if (words > 0)
             return run_command(&commands[i], argc - 1 - words, argv + 1 + words);
+    }
+    if (argc == 3 && is_first_word(argv[1]) && asks_for_help(argv[2])) {
+        print_help(stdout);
+        return CLI_OK;
     }
     return unknown_command(argc - 1, argv + 1);
 }

@@ -34,6 +34,14 @@ static void print_metavar(FILE *f, const struct opt *o)
         fputs(o->metavar, f);
 }
 
+static bool has_optional(const struct opt *opts)
+{
+    for (const struct opt *o = opts; o->kind != OPT_KIND_END; o++)
+        if (o->kind != OPT_KIND_GROUP && o->kind != OPT_KIND_ARG && !(o->flags & (OPT_REQUIRED | OPT_HIDDEN)))
+            return true;
+    return false;
+}
+
 static void print_usage(FILE *f, const struct cli *cli, const struct opt *opts)
 {
     fprintf(f, "usage: %s [-h]", cli->command);
@@ -43,7 +51,8 @@ static void print_usage(FILE *f, const struct cli *cli, const struct opt *opts)
         fprintf(f, " --%s ", o->name);
         print_metavar(f, o);
     }
-    fputs(" [options]", f);
+    if (has_optional(opts))
+        fputs(" [options]", f);
     for (const struct opt *o = opts; o->kind != OPT_KIND_END; o++)
         if (o->kind == OPT_KIND_ARG)
             fprintf(f, o->flags & OPT_REQUIRED ? " %s" : " [%s]", o->metavar);

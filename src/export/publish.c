@@ -4,6 +4,7 @@
  * last. Whenever the program stops, no model lies beside weights that are not its own. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "export/job.h"
@@ -57,6 +58,26 @@ static const char *base_name(const char *path)
     return slash == NULL ? path : slash + 1;
 }
 
+/* The file beside the models must lie there itself: ONNX Runtime reads no external data through a link that leaves the
+ * model's directory, which is how the Hub's cache stores a checkpoint. */
+static int check_in_place(const struct om_job *job, const char *target, struct om_error *err)
+{
+    char *file = realpath(target, NULL), *dir = realpath(job->opts->out_dir, NULL);
+    const size_t len = dir != NULL ? strlen(dir) : 0;
+    int rc = 0;
+
+    if (file == NULL || dir == NULL)
+        rc = om_fail(err, OM_E_IO, "%s: %s", target, strerror(errno));
+    else if (strncmp(file, dir, len) != 0 || file[len] != '/')
+        rc = om_fail(err, OM_E_UNSUPPORTED,
+                     "%s is a link to %s, outside of the output directory, where ONNX Runtime would not "
+                     "read it: choose another OUTPUT, or --weights embedded",
+                     target, file);
+    free(file);
+    free(dir);
+    return rc;
+}
+
 /* The checkpoint's file beside the models: already there, a reflink, or a copy. */
 static int stage_weights_file(struct om_job *job, const struct om_file *file, struct om_error *err)
 {
@@ -68,7 +89,7 @@ static int stage_weights_file(struct om_job *job, const struct om_file *file, st
         return oom(err);
     OM_TRY(om_onnx_data_alias(job->data, file, name, err));
     if (om_file_same(file->path, target))
-        return 0;
+        return check_in_place(job, target, err);
     aside = add_aside(job);
     if (aside == NULL)
         return oom(err);
@@ -103,9 +124,7 @@ static int stage_model(struct om_job *job, struct om_job_file *f, struct om_erro
 
     OM_TRY(om_out_open(&f->out, job->opts->out_dir, name, job->ctx, err));
     OM_TRY(om_onnx_write(f->lowered, &opts, &f->out, job->data, err));
-    OM_TRY(om_out_flush(&f->out, err));
-    om_log(job->ctx, OM_LOG_DEBUG, "%s: %zu nodes, %" PRIu64 " bytes", name, f->lowered->n_nodes, f->out.pos);
-    return 0;
+    return om_out_flush(&f->out, err);
 }
 
 /* ---- configuration and companions ---- */

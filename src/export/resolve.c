@@ -85,34 +85,29 @@ static int resolve_arch(struct om_job *job, struct om_error *err)
                    nearest ? nearest : "", nearest ? "\")" : "");
 }
 
-/* Every name a task can be called by, for did-you-mean. */
-static const char *nearest_task(struct om_arena *a, const char *name)
+static const struct om_task *task_named(const char *name)
 {
-    size_t n = 0;
-    const char **list;
+    bool past;
 
-    for (size_t i = 0; i < om_task_count; i++)
-        for (const char *const *s = om_tasks[i].synonyms; s != NULL && *s != NULL; s++)
-            n++;
-    list = om_arena_array(a, om_task_count + n + 1, sizeof(*list));
-    if (list == NULL)
-        return NULL;
-    n = 0;
-    for (size_t i = 0; i < om_task_count; i++) {
-        list[n++] = om_tasks[i].name;
-        for (const char *const *s = om_tasks[i].synonyms; s != NULL && *s != NULL; s++)
-            list[n++] = *s;
-    }
-    return om_sv_nearest(om_sv_str(name), list);
+    return om_task_parse(om_sv_str(name), &past);
 }
 
 static int fail_unknown_task(struct om_job *job, struct om_error *err)
 {
-    const char *name = job->opts->task;
-    const char *nearest = nearest_task(&job->arena, name);
+    const om_sv suffix = OM_SVL("-with-past"), name = om_sv_str(job->opts->task);
+    const bool past = om_sv_ends(name, suffix);
+    const om_sv plain = { name.ptr, past ? name.len - suffix.len : name.len };
+    const char *nearest = om_task_nearest(name);
 
-    return om_fail(err, OM_E_USAGE, "unknown task \"%s\"%s%s%s", name,
-                   nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+    if (nearest == NULL)
+        return om_fail(err, OM_E_USAGE,
+                       "unknown task \"%s\"; `optimum-cli export onnx --list` shows the tasks of every model type",
+                       name.ptr);
+    if (past && om_sv_is(plain, nearest))
+        return om_fail(err, OM_E_USAGE, "the task \"%s\" has no form \"%s\": nothing in it is generated step by step",
+                       nearest, name.ptr);
+    return om_fail(err, OM_E_USAGE, "unknown task \"%s\"; did you mean \"%s%s\"?", name.ptr, nearest,
+                   past && task_named(nearest)->cache ? suffix.ptr : "");
 }
 
 static int fail_task_not_offered(struct om_job *job, const char *name, struct om_error *err)
@@ -129,13 +124,6 @@ static int fail_task_not_offered(struct om_job *job, const char *name, struct om
                  OM_SV(om_buf_sv(&list)));
     om_buf_release(&list);
     return rc;
-}
-
-static const struct om_task *task_named(const char *name)
-{
-    bool past;
-
-    return om_task_parse(om_sv_str(name), &past);
 }
 
 /* The task of the class in config.json; the headless model when there is none that this program exports. */
