@@ -1,17 +1,16 @@
 /* src/arch/gpt2.c: GPT-2, a pre-norm decoder with learned positions (Radford et al., 2019). */
 #include "arch/decoder.h"
 
-#include <math.h>
-
 struct gpt2 {
     int64_t layers, heads, hidden;
     double eps;
     enum om_act act;
-    bool scale, scale_by_layer, tied;
+    bool tied;
 };
 
-/* reorder_and_upcast_attn is about the order of roundings in 16 bits; scores are computed in
- * float32 here. n_inner is what the weights say. */
+/* scale_attn_weights, scale_attn_by_inverse_layer_idx and reorder_and_upcast_attn are read by
+ * Transformers' eager attention alone: its default one (sdpa), which an export follows, divides
+ * scores by sqrt(head_dim) whatever they say. n_inner is what the weights say. */
 static const struct om_field gpt2_fields[] = {
     { .kind = OM_FIELD_KIND_INT,
       .key = "n_layer",
@@ -36,8 +35,6 @@ static const struct om_field gpt2_fields[] = {
       .max = INT32_MAX },
     OM_FIELD_F64(struct gpt2, eps, "layer_norm_epsilon", 1e-5),
     OM_FIELD_ACT(struct gpt2, act, "activation_function", OM_ACT_GELU_NEW),
-    OM_FIELD_BOOL(struct gpt2, scale, "scale_attn_weights", true),
-    OM_FIELD_BOOL(struct gpt2, scale_by_layer, "scale_attn_by_inverse_layer_idx", false),
     OM_FIELD_BOOL(struct gpt2, tied, "tie_word_embeddings", true),
     OM_FIELD_REFUSE("add_cross_attention", "false"),
     OM_FIELD_REFUSE("pruned_heads", "{}"),
@@ -65,18 +62,11 @@ static void gpt2_kv(const void *cfg, struct om_kv *kv)
         (struct om_kv){ .layers = c->layers, .heads = c->heads, .head_dim = c->hidden / c->heads };
 }
 
-static double scale_of(const struct gpt2 *c, int64_t layer)
-{
-    const double scale = c->scale ? 1.0 / sqrt((double)c->hidden / (double)c->heads) : 1.0;
-
-    return c->scale_by_layer ? scale / (double)(layer + 1) : scale;
-}
-
 static om_val attention(om_scope s, const struct gpt2 *c, int64_t layer, om_val x, om_val mask)
 {
     const int64_t sizes[] = { c->hidden, c->hidden, c->hidden };
     const int64_t head_dim = c->hidden / c->heads;
-    struct om_attend at = { .mask = mask, .scale = scale_of(c, layer) };
+    struct om_attend at = { .mask = mask };
     om_val part[3];
 
     om_split(s, om_conv1d(om_sub(s, "c_attn"), x), -1, sizes, 3, part);
