@@ -49,7 +49,7 @@ enum om_field_kind { OM_FIELD_KIND_END, OM_FIELD_KIND_INT, OM_FIELD_KIND_F64, OM
 struct om_field {
     enum om_field_kind kind;
     const char *key;       /* in config.json; "a.b" descends into an object */
-    const char *alias;     /* second spelling or NULL */
+    const char *alias;     /* second spelling, which wins over the first, or NULL */
     size_t offset;         /* in the architecture's struct */
     bool required;
     bool nullable;         /* null is accepted and means the default */

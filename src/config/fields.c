@@ -66,17 +66,17 @@ static int find(const struct reader *r, const char *key, const struct om_json **
     return 0;
 }
 
-/* The value of a field under its key or, where that is absent or null, its alias. */
+/* The value of a field under its key or its alias. Where both are given the alias wins:
+ * Transformers sets such a key after the constructor has read the other. */
 static int find_field(const struct reader *r, const struct om_field *f, const char **key,
                       const struct om_json **out)
 {
-    const struct om_json *v;
+    const struct om_json *v = NULL;
 
     *key = f->key;
     OM_TRY(find(r, f->key, out));
-    if (om_json_kind(*out) != OM_JSON_NULL || !f->alias)
-        return 0;
-    OM_TRY(find(r, f->alias, &v));
+    if (f->alias)
+        OM_TRY(find(r, f->alias, &v));
     if (v && (!*out || om_json_kind(v) != OM_JSON_NULL)) {
         *key = f->alias;
         *out = v;

@@ -67,6 +67,32 @@ static void read_defaults(struct test *t)
     om_arena_release(&a);
 }
 
+/* Transformers sets a key of its attribute_map after the constructor has read the other. */
+static void two_spellings(struct test *t)
+{
+    static const struct {
+        const char *text;
+        int64_t want;
+    } cases[] = {
+        { "{\"hidden_size\": 8, \"heads\": 6, \"n_head\": 2}", 2 },
+        { "{\"hidden_size\": 8, \"heads\": 6, \"n_head\": null}", 6 },
+        { "{\"hidden_size\": 8, \"heads\": null, \"n_head\": 2}", 2 },
+        { "{\"hidden_size\": 8}", 4 },
+    };
+
+    for (size_t i = 0; i < OM_COUNT(cases); i++) {
+        struct om_arena a = OM_ARENA_INIT(1 << 20);
+        struct om_error err = OM_ERROR_INIT;
+        struct arch c = { 0 };
+
+        test_case(t, "%s", cases[i].text);
+        CHECK_OK(t, read_text(&a, cases[i].text, &c, &err), &err);
+        CHECK_INT(t, c.heads, cases[i].want);
+        om_error_release(&err);
+        om_arena_release(&a);
+    }
+}
+
 static void read_values(struct test *t)
 {
     static const char text[] =
@@ -348,9 +374,15 @@ static void arena_limit(struct test *t)
 }
 
 const struct test_entry t_config[] = {
-    { "read_defaults", read_defaults }, { "read_values", read_values },
-    { "read_errors", read_errors },     { "activations", activations },
-    { "open_values", open_values },     { "open_errors", open_errors },
-    { "open_missing", open_missing },   { "open_golden", open_golden },
-    { "arena_limit", arena_limit },     TEST_END,
+    { "read_defaults", read_defaults },
+    { "read_values", read_values },
+    { "two_spellings", two_spellings },
+    { "read_errors", read_errors },
+    { "activations", activations },
+    { "open_values", open_values },
+    { "open_errors", open_errors },
+    { "open_missing", open_missing },
+    { "open_golden", open_golden },
+    { "arena_limit", arena_limit },
+    TEST_END,
 };
