@@ -94,6 +94,11 @@ int golden_list(struct om_arena *a, const char *data, const char *shared,
     return rc;
 }
 
+om_sv golden_task(const struct golden *g)
+{
+    return (om_sv){ g->task, strcspn(g->task, "+") };
+}
+
 /* --- the signature --- */
 
 static int read_string(struct om_arena *a, const struct om_json *v, const char **out,

@@ -9,8 +9,12 @@
 
 struct golden {
     const char *dir;
-    const char *model_type, *task;
+    const char *model_type, *task; /* names of directories: "bert", "fill-mask" */
 };
+
+/* The task's name: several recordings of one task are told apart by what follows a plus sign
+ * ("text-generation+yarn"). */
+om_sv golden_task(const struct golden *g);
 
 /* The goldens that have cases under DATA/goldens and, when shared is not NULL,
  * SHARED/goldens/models whose model type accept() takes (NULL: all), each model type and task once,

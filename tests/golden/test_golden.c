@@ -381,7 +381,7 @@ static int open_job(struct trial *t, const char *dir, struct om_config *config,
     job->config = config;
     job->ckpt = *ckpt;
     job->arch = om_arch_find(config->model_type);
-    job->task = om_task_parse(om_sv_str(t->golden->task), &job->past);
+    job->task = om_task_parse(golden_task(t->golden), &job->past);
     if (!job->arch || !job->task || !om_arch_has_task(job->arch, job->task))
         return om_fail(err, OM_E_UNSUPPORTED, "the task is not offered");
     OM_TRY(om_arch_config(t->arena, job->arch, config, &cfg, err));
