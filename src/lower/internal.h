@@ -133,7 +133,7 @@ lo_rule_fn lo_copy; /* the same operator */
 lo_rule_fn lo_linear_gemm, lo_linear_matmul;
 lo_rule_fn lo_gelu_erf, lo_gelu_tanh, lo_mish, lo_swish;
 lo_rule_fn lo_layer_norm, lo_rms_norm;
-lo_rule_fn lo_attention, lo_attention_23;
+lo_rule_fn lo_attention;
 lo_rule_fn lo_rotary;
 lo_rule_fn lo_reduce_nothing, lo_split, lo_shape_14, lo_reshape_rule, lo_axes_rule;
 lo_fits_fn lo_fits_gemm, lo_fits_gelu_tanh, lo_fits_rotary_23, lo_fits_attention_23,

@@ -35,12 +35,11 @@ static bool lo_fits_no_cast(const struct lower *l, const struct om_node *n)
  * of the operator and of its parts. The results were the same within 1e-6.
  *  - Attention, 12 heads of 64: 13 and 14 for one token, 25 and 28 for 16, 578 and 599 for 128; no
  * difference for DistilBERT as a whole. Several heads per key head, one query: 107 and 70 for 32 on
- * 8 heads and 256 keys, 86 and 51 for 14 on 2 and 512 keys, so those stay parts. It does not
- * broadcast a mask over the queries.
+ * 8 heads and 256 keys, 86 and 51 for 14 on 2 and 512 keys, so those stay parts.
  *  - RotaryEmbedding, 32 heads of 64: 8 and 11 for one token, 14 and 32 for 16, 75 and 190 for 128.
  *  - RMSNormalization: the same (the parts are fused when the file is loaded). */
 static const struct rule rules[] = {
-    { OM_OP_Attention, 23, lo_fits_attention_23, lo_attention_23 },
+    { OM_OP_Attention, 23, lo_fits_attention_23, lo_copy },
     { OM_OP_Attention, 1, NULL, lo_attention },
     { OM_OP_Cast, 1, lo_fits_no_cast, lo_identity },
     { OM_OP_Dims, 1, NULL, lo_nothing },

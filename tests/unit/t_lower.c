@@ -534,9 +534,8 @@ static const struct {
       23,
       OM_LINEAR_GEMM,
       { { OM_OP_Reshape, 10 },
-        { OM_OP_Attention, 2 },
-        { OM_OP_Expand, 1 },
-        { OM_OP_Softmax, 0 } } },
+        { OM_OP_Attention, 0 }, /* there is a mask */
+        { OM_OP_Softmax, 2 } } },
     { "encoder",
       ENCODER,
       20,
