@@ -27,11 +27,11 @@ struct om_onnx_opts {
 /* Write g, lowered and finished, into out. The caller opens out, and commits or aborts it together
  * with data's. data: the shared weight file, needed unless mode is EMBEDDED. Weights that are views
  * of the same bytes share one initializer. In the graph file stay: all tensors (EMBEDDED); those
- * under OM_ONNX_INLINE_MAX bytes (EXTERNAL, SAFETENSORS), as shape inference does not look into
- * other files; computed ones under OM_ONNX_COMPUTED_MAX (SAFETENSORS, where plain views of files
- * with an alias point there and only the rest goes to data). Where opset has an attribute in place
- * of an input (axes of ReduceMean before 18), the attribute is written. Of a failed call nothing is
- * usable. */
+ * under OM_ONNX_INLINE_MAX bytes and computed ones under OM_ONNX_COMPUTED_MAX (EXTERNAL,
+ * SAFETENSORS), as shape inference does not look into other files. With SAFETENSORS plain views of
+ * files with an alias point there and only the rest goes to data. Where opset has an attribute in
+ * place of an input (axes of ReduceMean before 18), the attribute is written. Of a failed call
+ * nothing is usable. */
 #define OM_ONNX_INLINE_MAX 100
 #define OM_ONNX_COMPUTED_MAX (64u << 10)
 int om_onnx_write(const struct om_graph *g, const struct om_onnx_opts *opts, struct om_out *out,

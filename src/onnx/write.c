@@ -342,13 +342,13 @@ static enum home find_home(const struct writer *w, const struct om_weight *t,
 {
     const uint64_t bytes = om_weight_bytes(t);
 
-    /* small ones stay because shape inference reads shapes and axes, but no external files */
+    /* small ones stay because shape inference reads shapes, axes and tables, but no other files */
     if (w->mode == OM_WEIGHTS_EMBEDDED || bytes < OM_ONNX_INLINE_MAX)
+        return HOME_GRAPH;
+    if (!t->file && bytes < OM_ONNX_COMPUTED_MAX)
         return HOME_GRAPH;
     if (w->mode != OM_WEIGHTS_SAFETENSORS)
         return HOME_DATA;
-    if (!t->file && bytes < OM_ONNX_COMPUTED_MAX)
-        return HOME_GRAPH;
     return om_onnx_data_in_source(w->data, t, place) ? HOME_SOURCE : HOME_DATA;
 }
 
