@@ -32,12 +32,16 @@ static bool lo_fits_no_cast(const struct lower *l, const struct om_node *n)
 }
 
 /* What decided the rows of opset 23: microseconds in ONNX Runtime 1.32's CPU provider, one thread,
- * of the operator and of its parts. The results were the same within 1e-6.
+ * of the operator and of its parts. Where nothing else is said, the results were the same within
+ * 1e-6.
  *  - Attention, 12 heads of 64: 13 and 14 for one token, 25 and 28 for 16, 578 and 599 for 128; no
- * difference for DistilBERT as a whole. Several heads per key head, one query: 107 and 70 for 32 on
- * 8 heads and 256 keys, 86 and 51 for 14 on 2 and 512 keys, so those stay parts.
+ * difference for DistilBERT as a whole. With masks it stays parts: for a query all of whose keys
+ * have the least finite number added it gives something else than their mean, and it does not
+ * broadcast a mask over the queries. So it does with several heads per key head: for one query 107
+ * and 70 with 32 on 8 heads and 256 keys, 86 and 51 with 14 on 2 and 512 keys.
  *  - RotaryEmbedding, 32 heads of 64: 8 and 11 for one token, 14 and 32 for 16, 75 and 190 for 128.
- *  - RMSNormalization: the same (the parts are fused when the file is loaded). */
+ * It does not broadcast the tables over the batch.
+ *  - RMSNormalization: the same time (the parts are fused when the file is loaded). */
 static const struct rule rules[] = {
     { OM_OP_Attention, 23, lo_fits_attention_23, lo_copy },
     { OM_OP_Attention, 1, NULL, lo_attention },

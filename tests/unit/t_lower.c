@@ -533,9 +533,7 @@ static const struct {
       ENCODER,
       23,
       OM_LINEAR_GEMM,
-      { { OM_OP_Reshape, 10 },
-        { OM_OP_Attention, 0 }, /* there is a mask */
-        { OM_OP_Softmax, 2 } } },
+      { { OM_OP_Reshape, 10 }, { OM_OP_Attention, 0 }, { OM_OP_Softmax, 2 } } },
     { "encoder",
       ENCODER,
       20,
