@@ -55,7 +55,7 @@ fuzz()
 }
 
 suite unit "$build/tests/unit"
-suite golden "$build/tests/golden/golden"
+suite golden "$build/tests/golden/test_golden"
 suite command-line "$here/cli/run.sh" "$build"
 suite fault-injection "$build/tests/fault/fault"
 suite fuzz fuzz

@@ -21,31 +21,12 @@ static int bert_derive(struct om_arena *a, void *cfg, const struct om_config *co
     return om_encoder_check(&c->enc, err);
 }
 
-static om_val bert_embed(om_scope s, const struct om_encoder *c, struct om_body *body)
-{
-    const om_val ids = om_input(s, "input_ids");
-    const om_dim length = om_axis(s, ids, 1);
-    om_val types, x;
-
-    body->embeddings = om_weight_stored(om_sub(s, "word_embeddings"), "weight");
-    x = om_embed_with(om_sub(s, "word_embeddings"), body->embeddings, ids);
-    if (om_has_input(s, "token_type_ids"))
-        types = om_embed(om_sub(s, "token_type_embeddings"), om_input(s, "token_type_ids"));
-    else /* all tokens are of type 0 */
-        types = om_embed(om_sub(s, "token_type_embeddings"), om_i64(s, 0));
-    x = om_add(s, x, types);
-    if (c->positions == OM_ENCODER_ABSOLUTE)
-        x = om_add(s, x,
-                   om_embed(om_sub(s, "position_embeddings"), om_arange(s, om_int(s, 0), length)));
-    return om_layer_norm(om_sub(s, "LayerNorm"), x, c->eps);
-}
-
 static void bert_build(om_scope root, const void *cfg, enum om_head head, struct om_body *body)
 {
     const struct bert *c = cfg;
     const om_scope s = om_sub_optional(root, "bert"); /* saved bare, a model has no prefix */
     const om_val mask = om_mask_padding(s, om_input(s, "attention_mask"));
-    const om_val x = bert_embed(om_sub(s, "embeddings"), &c->enc, body);
+    const om_val x = om_encoder_embed(om_sub(s, "embeddings"), &c->enc, (om_val){ 0 }, body);
 
     body->hidden = om_encoder_layers(om_sub(s, "encoder"), &c->enc, x, mask);
     if (head == OM_HEAD_SEQUENCE || head == OM_HEAD_CHOICE)

@@ -22,6 +22,35 @@ int om_encoder_check(struct om_encoder *c, struct om_error *err)
                    c->position_type);
 }
 
+om_val om_encoder_positions(om_scope s, om_val ids, int64_t pad)
+{
+    const om_val is_pad = om_binary(s, OM_OP_Equal, ids, om_i64(s, pad));
+    const om_val token = om_cast(s, om_unary(s, OM_OP_Not, is_pad), OM_I64);
+    const om_val count = om_binary(s, OM_OP_CumSum, token, om_i64(s, 1));
+
+    return om_add(s, om_mul(s, count, token), om_i64(s, pad));
+}
+
+om_val om_encoder_embed(om_scope s, const struct om_encoder *c, om_val position_ids,
+                        struct om_body *body)
+{
+    const om_scope words = om_sub(s, "word_embeddings");
+    const om_val ids = om_input(s, "input_ids");
+    om_val types = om_i64(s, 0); /* where the file has no such input, all tokens are of type 0 */
+    om_val x;
+
+    if (om_has_input(s, "token_type_ids"))
+        types = om_input(s, "token_type_ids");
+    if (!om_valid(position_ids))
+        position_ids = om_arange(s, om_int(s, 0), om_axis(s, ids, 1));
+    body->embeddings = om_weight_stored(words, "weight");
+    x = om_embed_with(words, body->embeddings, ids);
+    x = om_add(s, x, om_embed(om_sub(s, "token_type_embeddings"), types));
+    if (c->positions == OM_ENCODER_ABSOLUTE)
+        x = om_add(s, x, om_embed(om_sub(s, "position_embeddings"), position_ids));
+    return om_layer_norm(om_sub(s, "LayerNorm"), x, c->eps);
+}
+
 /* The embedding of every distance query - key: [S, S, d]. */
 static om_val distances(om_scope s, const struct om_encoder *c, om_dim length)
 {
@@ -53,31 +82,47 @@ static om_val relative_scores(om_scope s, const struct om_encoder *c, om_val q, 
     return om_scale(s, scores, 1.0 / sqrt((double)(c->hidden / c->heads)));
 }
 
-static om_val attention(om_scope s, const struct om_encoder *c, om_val x, om_val mask)
+static om_val heads(om_scope s, const struct om_encoder *c, const char *name, om_val x)
 {
-    const int64_t head_dim = c->hidden / c->heads;
-    const om_scope self = om_sub(s, "self");
+    return om_split_heads(s, om_linear(om_sub(s, "%s", name), x), c->heads, c->hidden / c->heads);
+}
+
+om_val om_encoder_attention(om_scope s, const struct om_encoder *c,
+                            const struct om_encoder_names *names, om_val x, om_val mask)
+{
+    const om_scope distance = names->distance[0] ? om_sub(s, "%s", names->distance) : s;
     struct om_attend at = { .mask = mask };
 
-    at.q = om_split_heads(self, om_linear(om_sub(self, "query"), x), c->heads, head_dim);
-    at.k = om_split_heads(self, om_linear(om_sub(self, "key"), x), c->heads, head_dim);
-    at.v = om_split_heads(self, om_linear(om_sub(self, "value"), x), c->heads, head_dim);
+    at.q = heads(s, c, names->query, x);
+    at.k = heads(s, c, names->key, x);
+    at.v = heads(s, c, names->value, x);
     if (c->positions != OM_ENCODER_ABSOLUTE)
-        at.mask = om_add(self, relative_scores(self, c, at.q, at.k), mask);
-    x = om_merge_heads(self, om_attend(self, &at));
-    return om_linear(om_sub(s, "output.dense"), x);
+        at.mask = om_add(s, relative_scores(distance, c, at.q, at.k), mask);
+    return om_linear(om_sub(s, "%s", names->out), om_merge_heads(s, om_attend(s, &at)));
+}
+
+om_val om_encoder_feed_forward(om_scope s, const struct om_encoder *c, om_val x)
+{
+    const om_scope up = om_sub(s, "intermediate");
+    om_val h = om_linear(om_sub(up, "dense"), x);
+
+    h = om_activate(om_sub(up, "intermediate_act_fn"), c->act, h);
+    h = om_linear(om_sub(s, "output.dense"), h);
+    return om_layer_norm(om_sub(s, "output.LayerNorm"), om_add(s, h, x), c->eps);
 }
 
 static om_val layer(om_scope s, const struct om_encoder *c, om_val x, om_val mask)
 {
-    const om_scope at = om_sub(s, "attention"), up = om_sub(s, "intermediate");
-    om_val h = attention(at, c, x, mask);
+    static const struct om_encoder_names names = { .query = "self.query",
+                                                   .key = "self.key",
+                                                   .value = "self.value",
+                                                   .out = "output.dense",
+                                                   .distance = "self" };
+    const om_scope at = om_sub(s, "attention");
+    const om_val h = om_encoder_attention(at, c, &names, x, mask);
 
     x = om_layer_norm(om_sub(at, "output.LayerNorm"), om_add(at, h, x), c->eps);
-    h = om_linear(om_sub(up, "dense"), x);
-    h = om_activate(om_sub(up, "intermediate_act_fn"), c->act, h);
-    h = om_linear(om_sub(s, "output.dense"), h);
-    return om_layer_norm(om_sub(s, "output.LayerNorm"), om_add(s, h, x), c->eps);
+    return om_encoder_feed_forward(s, c, x);
 }
 
 om_val om_encoder_layers(om_scope s, const struct om_encoder *c, om_val x, om_val mask)
@@ -104,4 +149,22 @@ om_val om_encoder_vocabulary(om_scope s, bool tied, om_val x, om_val embeddings,
 
     return om_linear_with(decoder, x, tied ? embeddings : om_weight_stored(decoder, "weight"),
                           bias);
+}
+
+void om_encoder_head_roberta_lm(om_scope root, const struct om_encoder *c, bool tied,
+                                bool own_bias_first, const struct om_body *body)
+{
+    const om_scope s = om_sub(root, "lm_head");
+    om_val x = om_activate(s, OM_ACT_GELU, om_linear(om_sub(s, "dense"), body->hidden));
+
+    x = om_layer_norm(om_sub(s, "layer_norm"), x, c->eps);
+    om_output(root, "logits", om_encoder_vocabulary(s, tied, x, body->embeddings, own_bias_first));
+}
+
+void om_encoder_head_first_token(om_scope root, const void *cfg, const struct om_body *body)
+{
+    const om_scope s = om_sub(root, "classifier");
+
+    (void)cfg;
+    om_head_emit_labels(root, om_linear(om_sub(s, "out_proj"), om_encoder_pool(s, body->hidden)));
 }

@@ -34,7 +34,24 @@ struct om_encoder {
 /* Fill positions and check what fits together. */
 int om_encoder_check(struct om_encoder *c, struct om_error *err);
 
-/* s: "encoder", with "layer.N" below. mask as om_mask_padding() gives it. */
+/* Word, type and position embeddings, summed and normalised; body->embeddings is set. position_ids {0}: 0, 1, 2 ... */
+om_val om_encoder_embed(om_scope s, const struct om_encoder *c, om_val position_ids,
+                        struct om_body *body);
+/* Positions that count tokens from pad + 1 up, padding stays at pad. */
+om_val om_encoder_positions(om_scope s, om_val ids, int64_t pad);
+
+/* How an architecture calls the linear layers of its attention, below the scope of the attention. */
+struct om_encoder_names {
+    const char *query, *key, *value, *out;
+    const char *distance; /* the module that holds distance_embedding; "" is the scope itself */
+};
+/* Self-attention and its output projection, before the residual. */
+om_val om_encoder_attention(om_scope s, const struct om_encoder *c,
+                            const struct om_encoder_names *names, om_val x, om_val mask);
+
+/* intermediate.dense, the activation, output.dense, the residual and output.LayerNorm. */
+om_val om_encoder_feed_forward(om_scope s, const struct om_encoder *c, om_val x);
+/* BERT's layers. s: "encoder", with "layer.N" below. mask as om_mask_padding() gives it. */
 om_val om_encoder_layers(om_scope s, const struct om_encoder *c, om_val x, om_val mask);
 /* tanh(dense(the first token)); s has "dense" below. */
 om_val om_encoder_pool(om_scope s, om_val hidden);
@@ -43,5 +60,11 @@ om_val om_encoder_pool(om_scope s, om_val hidden);
  * uses. */
 om_val om_encoder_vocabulary(om_scope s, bool tied, om_val x, om_val embeddings,
                              bool own_bias_first);
+
+/* RoBERTa's heads. "lm_head": dense, gelu, layer_norm and om_encoder_vocabulary(). "classifier": dense, tanh and the classes on the
+ * first token, instead of a pooler. */
+void om_encoder_head_roberta_lm(om_scope root, const struct om_encoder *c, bool tied,
+                                bool own_bias_first, const struct om_body *body);
+void om_encoder_head_first_token(om_scope root, const void *cfg, const struct om_body *body);
 
 #endif

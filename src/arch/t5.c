@@ -97,58 +97,6 @@ static void t5_kv(const void *cfg, struct om_kv *kv)
     };
 }
 
-/* ---- the bias ---- */
-
-/* The bucket of a distance: exact for near keys, logarithmic up to max_distance, the last one
- * beyond. Rounded as PyTorch does, since distances lie exactly on the borders of buckets. */
-static int64_t bucket_of(int64_t distance, int64_t buckets, int64_t max_distance)
-{
-    const int64_t exact = buckets / 2;
-    float x;
-
-    if (distance < exact)
-        return distance;
-    x = (float)log((double)((float)distance / (float)exact));
-    x = x / (float)log((double)max_distance / (double)exact) * (float)(buckets - exact);
-    return OM_MIN(exact + (int64_t)x, buckets - 1);
-}
-
-/* The bucket of every difference key - query from -max_distance to (both ways) max_distance. */
-static om_val bucket_table(om_scope s, const struct t5 *c, bool both_ways)
-{
-    const int64_t n = c->max_distance + 1 + (both_ways ? c->max_distance : 0);
-    const int64_t per_way = both_ways ? c->buckets / 2 : c->buckets;
-    int64_t *table = om_arena_array(s.b->g->arena, (size_t)n, sizeof(*table));
-
-    if (!table)
-        return om_scope_fail(s, OM_E_NOMEM, "out of memory");
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t diff = i - c->max_distance;
-        const int64_t bucket = bucket_of(diff < 0 ? -diff : diff, per_way, c->max_distance);
-        table[i] = diff > 0 ? bucket + per_way : bucket;
-    }
-    return om_i64s(s, table, (size_t)n);
-}
-
-/* [1, h, S, T]; queries are the last S of T positions. s has "relative_attention_bias" below. */
-static om_val position_bias(om_scope s, const struct t5 *c, om_dim query, om_dim key,
-                            bool both_ways)
-{
-    static const int64_t heads_first[] = { 2, 0, 1 };
-    const om_val low = om_i64(s, -c->max_distance);
-    const om_val high = om_i64(s, both_ways ? c->max_distance : 0);
-    om_val at, diff;
-
-    if (!query || !key)
-        return (om_val){ 0 };
-    at = om_arange(s, om_dim_sub(s.b->g->dims, key, query), key);
-    diff = om_sub_(s, om_unsqueeze(s, om_arange(s, om_int(s, 0), key), 0), om_unsqueeze(s, at, 1));
-    diff = om_binary(s, OM_OP_Max, om_binary(s, OM_OP_Min, diff, high), low);
-    at = om_gather(s, bucket_table(s, c, both_ways), om_sub_(s, diff, low), 0);
-    at = om_embed(om_sub(s, "relative_attention_bias"), at);
-    return om_unsqueeze(s, om_transpose(s, at, heads_first, 3), 0);
-}
-
 /* ---- layers ---- */
 
 struct stack {
@@ -252,6 +200,18 @@ static om_val embeddings(om_scope s, const struct t5 *c)
     return om_weight_stored(om_sub(s, "shared"), "weight");
 }
 
+/* The first layer holds the bias of all. */
+static om_val position_bias(om_scope s, const struct t5 *c, om_dim query, om_dim key,
+                            bool both_ways)
+{
+    return om_relative_bias(om_sub(s, "block.0.layer.0.SelfAttention.relative_attention_bias"),
+                            &(struct om_relative){ .buckets = c->buckets,
+                                                   .max_distance = c->max_distance,
+                                                   .query = query,
+                                                   .key = key,
+                                                   .both_ways = both_ways });
+}
+
 static om_val t5_encode(om_scope root, const void *cfg, om_val ids, om_val attention_mask)
 {
     const struct t5 *c = cfg;
@@ -260,9 +220,8 @@ static om_val t5_encode(om_scope root, const void *cfg, om_val ids, om_val atten
     const om_dim length = om_axis(s, ids, 1);
     struct stack st = { .c = c };
 
-    st.self_mask = om_add(
-        s, position_bias(om_sub(s, "block.0.layer.0.SelfAttention"), c, length, length, true),
-        om_mask_padding(s, attention_mask));
+    st.self_mask =
+        om_add(s, position_bias(s, c, length, length, true), om_mask_padding(s, attention_mask));
     return blocks(s, &st, c->layers, x);
 }
 
@@ -281,7 +240,7 @@ static void t5_decode(om_scope root, const void *cfg, om_val ids, om_val enc_hid
     causal.key = om_dim_add(s.b->g->dims, past, query);
     body->embeddings = embeddings(model, c);
     x = om_embed_with(om_sub(s, "embed_tokens"), body->embeddings, ids);
-    bias = position_bias(om_sub(s, "block.0.layer.0.SelfAttention"), c, query, causal.key, false);
+    bias = position_bias(s, c, query, causal.key, false);
     st.self_mask = om_add(s, bias, om_mask_additive(s, om_mask_causal(s, &causal)));
     if (om_valid(enc_mask))
         st.cross_mask = om_mask_padding(s, enc_mask);

@@ -158,6 +158,15 @@ void om_cache_cross_set(om_scope s, int64_t layer, om_val k, om_val v);
 /* Positions 0..: the input position_ids where the file has it, else past .. past + S as [1, S]. */
 om_val om_positions(om_scope s, om_val ids);
 
+/* A learned bias per bucket of distances (nn/relative.c): [1, h, S, T], to be added to a mask. s has
+ * "weight" [buckets, h]; queries are the last of the keys' positions. */
+struct om_relative {
+    int64_t buckets, max_distance; /* max_distance above buckets / 2 */
+    om_dim query, key;             /* lengths S and T */
+    bool both_ways;                /* buckets for keys after the query as well */
+};
+om_val om_relative_bias(om_scope s, const struct om_relative *r);
+
 /* Rotary embeddings (nn/rope.c), every rope_scaling type of Transformers 4.57 (modeling_rope_utils.py). */
 struct om_rope_config {
     const char *type;              /* "default", "linear", "dynamic", "yarn", "longrope", "llama3" */

@@ -41,8 +41,8 @@ static void list(struct test *t)
     struct fixture f;
 
     if (begin(&f, t, NULL, NULL)) {
-        CHECK_INT(t, f.n, 45);
-        CHECK_STR(t, f.list[0].model_type, "bert");
+        CHECK(t, f.n >= 63); /* one directory per model type and task */
+        CHECK_STR(t, f.list[0].model_type, "albert");
         CHECK_STR(t, f.list[0].task, "feature-extraction");
     }
     end(&f);
