@@ -377,6 +377,11 @@ static const struct text_case attention_cases[] = {
     { QKV "in m f32 B,1,1,T;in n f32 1,4,S,T;op y Attention q,k,v,m;op z Attention q,k,v,n "
           "softcap=2.0;out y;out z",
       ATTENTION_SIZES, 1e-5 },
+    /* a query that sees no key: the mean for the least finite number, 0 for bool */
+    { QKV "const l f32 1,1,1,1 -3.4028234663852886e38;dims s B,1,1,T;op m Expand l,s;"
+          "op y Attention q,k,v,m;const f bool 1,1,1,1 0;op n Expand f,s;op z Attention q,k,v,n;"
+          "out y;out z",
+      ATTENTION_SIZES, 1e-5 },
     { QKV
       "in m bool B,1,1,T;in n bool S,T;op y Attention q,k,v,m;op z Attention q,k,v,n;out y;out z",
       ATTENTION_SIZES, 1e-5 },
