@@ -10,15 +10,18 @@
 #include "base/file.h"
 #include "base/map.h"
 
-/* One tensor: dense, row-major, little-endian bytes [offset, offset + bytes) of a mapped file. The name is
- * followed by a NUL that its length does not count. */
+/* One tensor: little-endian elements of a mapped file, seen through dims and strides (base/view.h). The reader has
+ * checked that every element lies within the source's own range of the file. The name is followed by a NUL that its
+ * length does not count. */
 struct om_ckpt_tensor {
     om_sv name;
     enum om_dtype dtype;
     uint32_t rank;
     const int64_t *dims;
+    const int64_t *strides; /* in elements; NULL: contiguous and row-major */
     const struct om_file *file;
-    uint64_t offset, bytes;
+    uint64_t offset; /* of the first element, in bytes */
+    uint64_t bytes;  /* of all elements of the view: product of dims times element size */
 };
 
 struct om_ckpt {

@@ -16,6 +16,8 @@ static int load_inputs(struct om_arena *a, const struct om_ckpt *ck, struct om_t
     for (size_t i = 0; i < ck->len; i++) {
         const struct om_ckpt_tensor *c = &ck->tensors[i];
 
+        if (c->strides != NULL)
+            return om_fail(err, OM_E_UNSUPPORTED, "tensor \"%.*s\" is not contiguous", OM_SV(c->name));
         t[i] = (struct om_tensor){ .name = om_arena_str(a, c->name),
                                    .dtype = c->dtype,
                                    .rank = c->rank,

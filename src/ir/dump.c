@@ -70,7 +70,7 @@ static void put_elements(struct om_buf *b, const struct om_weight *w)
 {
     int64_t n;
 
-    if (w->file || !w->data || (w->dtype != OM_F32 && !om_content_dtype(w->dtype)) ||
+    if (w->file || !w->data || w->strides || (w->dtype != OM_F32 && !om_content_dtype(w->dtype)) ||
         w->src_dtype != w->dtype || !om_count(w->dims, w->rank, &n) || n > SHOWN_MAX)
         return;
     om_buf_adds(b, " =");
@@ -78,6 +78,21 @@ static void put_elements(struct om_buf *b, const struct om_weight *w)
         om_buf_addc(b, ' ');
         put_element(b, w, i);
     }
+}
+
+/* Where the axes of a view lie in its source. */
+static void put_strides(struct om_buf *b, const struct om_weight *w)
+{
+    if (!w->strides)
+        return;
+    if (w->rank == 2 && w->strides[0] == 1 && w->strides[1] == w->dims[0]) {
+        om_buf_adds(b, " transposed");
+        return;
+    }
+    om_buf_adds(b, " strided");
+    for (uint32_t k = 0; k < w->rank; k++)
+        om_buf_printf(b, "%s%" PRId64, k ? ", " : " [", w->strides[k]);
+    om_buf_addc(b, ']');
 }
 
 static void put_weights(const struct om_graph *g, struct om_buf *b)
@@ -92,8 +107,7 @@ static void put_weights(const struct om_graph *g, struct om_buf *b)
         om_buf_addc(b, ']');
         if (w->src_dtype != w->dtype)
             om_buf_printf(b, " cast from %s", om_dtype_text(w->src_dtype));
-        if (w->transpose)
-            om_buf_adds(b, " transposed");
+        put_strides(b, w);
         put_elements(b, w);
         om_buf_addc(b, '\n');
     }

@@ -161,6 +161,29 @@ uint64_t om_weight_bytes(const struct om_weight *w)
     return om_tensor_bytes(&t, &bytes) ? bytes : 0;
 }
 
+int om_weight_check(const struct om_weight *w, struct om_error *err)
+{
+    const struct om_tensor t = { .dtype = w->src_dtype, .rank = w->rank, .dims = w->dims };
+    const struct om_tensor target = { .dtype = w->dtype, .rank = w->rank, .dims = w->dims };
+    uint64_t need, made, reach;
+    int64_t extent;
+
+    if (w->rank > OM_RANK_MAX)
+        return om_fail(err, OM_E_UNSUPPORTED, "rank %" PRIu32 " is above %d", w->rank, OM_RANK_MAX);
+    if (!om_tensor_bytes(&t, &need) || !om_tensor_bytes(&target, &made) ||
+        !om_view_extent(w->dims, w->strides, w->rank, &extent) ||
+        !om_mul_u64((uint64_t)extent, om_dtype_size(w->src_dtype), &reach))
+        return om_fail(err, OM_E_FORMAT, "shape is too large");
+    if (need != w->bytes)
+        return om_fail(err, OM_E_FORMAT, "shape needs %" PRIu64 " bytes, %" PRIu64 " are there",
+                       need, w->bytes);
+    if (w->file && (w->offset > w->file->size || reach > w->file->size - w->offset))
+        return om_fail(err, OM_E_FORMAT,
+                       "%" PRIu64 " bytes at offset %" PRIu64 " of a file of %" PRIu64, reach,
+                       w->offset, w->file->size);
+    return 0;
+}
+
 int64_t om_content_load(const void *data, enum om_dtype dtype, int64_t i)
 {
     const uint8_t *p = data;
@@ -184,7 +207,7 @@ static void weight_content(struct om_graph *g, const struct om_weight *w, struct
     const int64_t n = w->rank == 1 ? w->dims[0] : 1;
     om_dim *content;
 
-    if (w->rank > 1 || n > OM_CONTENT_MAX || !w->data || w->src_dtype != w->dtype ||
+    if (w->rank > 1 || n > OM_CONTENT_MAX || !w->data || w->strides || w->src_dtype != w->dtype ||
         !om_content_dtype(w->dtype))
         return;
     content = om_arena_array(g->arena, (size_t)n + 1, sizeof(*content));
@@ -218,12 +241,19 @@ static om_val add_weight(struct om_graph *g, const struct om_weight *w)
     return add_value(g, &v);
 }
 
+static bool same_axes(const int64_t *a, const int64_t *b, uint32_t rank)
+{
+    if (!a || !b || rank == 0)
+        return a == b || rank == 0;
+    return memcmp(a, b, rank * sizeof(*a)) == 0;
+}
+
 static bool same_weight(const struct om_weight *a, const struct om_weight *b)
 {
     return a->dtype == b->dtype && a->rank == b->rank && a->file == b->file &&
            a->offset == b->offset && a->data == b->data && a->bytes == b->bytes &&
-           a->src_dtype == b->src_dtype && a->transpose == b->transpose &&
-           (a->rank == 0 || memcmp(a->dims, b->dims, a->rank * sizeof(*a->dims)) == 0);
+           a->src_dtype == b->src_dtype && same_axes(a->dims, b->dims, a->rank) &&
+           same_axes(a->strides, b->strides, a->rank);
 }
 
 static om_val weight_again(struct om_graph *g, const struct om_weight *w, uint32_t id)
@@ -236,23 +266,13 @@ static om_val weight_again(struct om_graph *g, const struct om_weight *w, uint32
 
 static bool weight_valid(struct om_graph *g, const struct om_weight *w)
 {
-    const struct om_tensor t = { .dtype = w->src_dtype, .rank = w->rank, .dims = w->dims };
-    uint64_t need;
+    struct om_error why = OM_ERROR_INIT;
+    const int rc = om_weight_check(w, &why);
 
-    if (w->rank > OM_RANK_MAX)
-        om_graph_fail(g, OM_E_UNSUPPORTED, "weight \"%.*s\": rank %" PRIu32 " is above %d",
-                      OM_SV(w->name), w->rank, OM_RANK_MAX);
-    else if (w->transpose && w->rank != 2)
-        om_graph_fail(g, OM_E_INTERNAL,
-                      "weight \"%.*s\": only rank 2 can be transposed, not rank %" PRIu32,
-                      OM_SV(w->name), w->rank);
-    else if (om_weight_bytes(w) == 0 && !om_tensor_bytes(&t, &need))
-        om_graph_fail(g, OM_E_FORMAT, "weight \"%.*s\": shape is too large", OM_SV(w->name));
-    else if (!om_tensor_bytes(&t, &need) || need != w->bytes)
-        om_graph_fail(g, OM_E_FORMAT,
-                      "weight \"%.*s\": shape needs %" PRIu64 " bytes, %" PRIu64 " are there",
-                      OM_SV(w->name), need, w->bytes);
-    return g->rc == 0;
+    if (rc < 0)
+        om_graph_fail(g, rc, "weight \"%.*s\": %s", OM_SV(w->name), om_error_text(&why));
+    om_error_release(&why);
+    return rc == 0;
 }
 
 om_val om_graph_weight(struct om_graph *g, const struct om_weight *given)
@@ -265,12 +285,19 @@ om_val om_graph_weight(struct om_graph *g, const struct om_weight *given)
         return invalid;
     if (w.src_dtype == OM_DTYPE_NONE)
         w.src_dtype = w.dtype;
+    if (w.strides && om_view_dense(w.dims, w.strides, w.rank))
+        w.strides = NULL;
     if (om_map_get(&g->weight_by_name, w.name, &id))
         return weight_again(g, &w, id);
     if (!weight_valid(g, &w))
         return invalid;
     w.name.ptr = om_arena_str(g->arena, w.name);
     w.dims = om_arena_copy(g->arena, w.dims, w.rank * sizeof(*w.dims));
+    if (w.strides) {
+        w.strides = om_arena_copy(g->arena, w.strides, w.rank * sizeof(*w.strides));
+        if (!w.strides)
+            return out_of_memory(g);
+    }
     if (!w.name.ptr || !w.dims)
         return out_of_memory(g);
     v = add_weight(g, &w);

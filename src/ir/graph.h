@@ -14,6 +14,7 @@
 
 #include "base/arena.h"
 #include "base/file.h"
+#include "base/view.h"
 #include "ir/dim.h"
 
 enum om_op {
@@ -41,16 +42,19 @@ struct om_weight {
     const int64_t *dims;        /* as the graph sees it, after the transform */
     /* where the bytes are */
     const struct om_file *file; /* NULL: data is inline */
-    uint64_t offset;            /* in file */
-    const void *data;           /* in the mapping or inline (arena); unaligned in the mapping */
-    uint64_t bytes;             /* before the transform */
+    uint64_t offset;            /* of the first element, in file */
+    const void *data;           /* the first element, in the mapping or inline (arena); unaligned in the mapping */
+    uint64_t bytes;             /* of all elements of the view, in src_dtype: not the extent that it is spread over */
     /* the streaming transform that is applied while writing */
     enum om_dtype src_dtype;    /* differs from dtype: cast */
-    bool transpose;             /* the source is 2-D [dims[1], dims[0]] */
+    const int64_t *strides;     /* of dims in the source, in elements (base/view.h); NULL: contiguous. A transpose is
+                                   dims and strides swapped */
 };
 
 /* Bytes after the transform. */
 uint64_t om_weight_bytes(const struct om_weight *w);
+/* Does dims x src_dtype give bytes, and do all elements of the view lie in the file? Messages are without the name. */
+int om_weight_check(const struct om_weight *w, struct om_error *err);
 
 struct om_value {
     enum om_dtype dtype;
@@ -142,7 +146,8 @@ int om_graph_check(const struct om_graph *g, struct om_error *err);
 
 om_val om_graph_input(struct om_graph *g, om_sv name, enum om_dtype dtype, const om_dim *dims, uint32_t rank);
 /* One value per name: asking again gives the same value, unless source or transform differ, which is an error. The
- * struct, name and dims are copied. src_dtype OM_DTYPE_NONE stands for dtype. */
+ * struct, name, dims and strides are copied. src_dtype OM_DTYPE_NONE stands for dtype; strides that are row-major
+ * become NULL. */
 om_val om_graph_weight(struct om_graph *g, const struct om_weight *w);
 /* A computed constant: a weight without a name until finish; the bytes are copied. Equal constants share one value. */
 om_val om_graph_const(struct om_graph *g, enum om_dtype dtype, const int64_t *dims, uint32_t rank, const void *data);

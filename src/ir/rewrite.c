@@ -12,7 +12,7 @@ uint32_t om_rewrite_block(const struct om_graph *h, om_val v)
  * names. */
 static om_val carry_weight(struct om_graph *h, const struct om_weight *w)
 {
-    if (w->file || w->transpose || w->src_dtype != w->dtype)
+    if (w->file || w->strides || w->src_dtype != w->dtype)
         return om_graph_weight(h, w);
     return om_graph_const(h, w->dtype, w->dims, w->rank, w->data);
 }

@@ -56,9 +56,10 @@ static int check_weight(struct check *c, uint32_t id)
 
     for (uint32_t i = 0; same && i < w->rank; i++)
         same = om_dim_is_const(c->g->dims, v->dims[i], &extent) && extent == w->dims[i];
-    if (same)
-        return 0;
-    return om_fail(c->err, OM_E_INTERNAL, "weight \"%.*s\" and its value differ", OM_SV(w->name));
+    if (!same)
+        return om_fail(c->err, OM_E_INTERNAL, "weight \"%.*s\" and its value differ",
+                       OM_SV(w->name));
+    return om_wrap(c->err, om_weight_check(w, c->err), "weight \"%.*s\"", OM_SV(w->name));
 }
 
 static int check_values(struct check *c)

@@ -43,9 +43,11 @@ static om_val transposed(struct lower *l, om_val w)
 
     if (value->weight != OM_NO_WEIGHT) {
         struct om_weight t = l->g->weights[value->weight];
-        const int64_t dims[2] = { t.dims[1], t.dims[0] };
+        const int64_t dims[] = { t.dims[1], t.dims[0] };
+        const int64_t strides[] = { t.strides ? t.strides[1] : 1,
+                                    t.strides ? t.strides[0] : dims[0] };
         t.dims = dims;
-        t.transpose = !t.transpose;
+        t.strides = strides;
         t.name = transposed_name(l, t.name);
         return om_graph_weight(l->h, &t);
     }

@@ -142,6 +142,7 @@ static om_val weight_value(om_scope s, const struct om_ckpt_tensor *t)
                            .dtype = convert ? s.b->storage : t->dtype,
                            .rank = t->rank,
                            .dims = t->dims,
+                           .strides = t->strides,
                            .file = t->file,
                            .offset = t->offset,
                            .data = om_ckpt_data(t),

@@ -13,162 +13,229 @@
 #define GRAIN (64u << 10)
 /* Edge of the square that a transpose moves at once: a cache line of float32. */
 #define TILE 16
+/* Bytes of a run that are not collected in a chunk first. */
+#define RUN_MIN (64u << 10)
 
 bool om_weight_transformed(const struct om_weight *w)
 {
-    return w->transpose || w->src_dtype != w->dtype;
+    return w->strides || w->src_dtype != w->dtype;
 }
 
 struct om_weight_key om_weight_key(const struct om_weight *w)
 {
     struct om_weight_key k;
 
-    memset(&k, 0, sizeof(k)); /* padding is compared too */
+    memset(&k, 0, sizeof(k));
     k.file = w->file;
     k.offset = w->offset;
     k.bytes = w->bytes;
     if (w->src_dtype != w->dtype)
         k.cast = (uint64_t)w->src_dtype << 32 | (uint64_t)w->dtype;
-    if (w->transpose) {
-        k.rows = w->dims[0];
-        k.cols = w->dims[1];
-    }
+    if (w->strides)
+        om_walk_init(&k.walk, w->dims, w->strides, w->rank);
     return k;
 }
 
-/* One chunk of a transform: a rectangle of the source becomes consecutive elements of the target. A
- * plain cast is a rectangle of one column. */
-struct chunk {
+/* A transform as a matrix of elements in target order: its columns are the innermost axis of the
+ * walk, its rows all others. One chunk of it at a time, some whole rows or a piece of one row, is
+ * made in memory. */
+struct transform {
     const uint8_t *src;
-    size_t stride;   /* elements between two source rows */
-    size_t rows;     /* source rows: elements of one target row */
-    uint8_t *raw;    /* transposed elements of src_dtype; NULL when the source is read directly */
-    uint8_t *cooked; /* elements of dtype; NULL without a cast */
     enum om_dtype src_dtype, dtype;
     size_t src_size, size;
+    struct om_walk walk;
+    size_t rows, cols, plane_rows; /* a plane: the two innermost axes */
+    size_t row_step, col_step;     /* in source elements, within a plane */
+    uint8_t *raw; /* elements of src_dtype in target order; NULL when rows are converted where they
+                     lie */
+    uint8_t *cooked;                 /* elements of dtype; NULL without a cast */
+    size_t row, n_rows, col, n_cols; /* the chunk */
 };
 
-#define TRANSPOSE(bits)                                                                      \
-    static void transpose_##bits(uint8_t *dst, const uint8_t *src, size_t rows, size_t cols, \
-                                 size_t stride)                                              \
-    {                                                                                        \
-        const size_t n = sizeof(uint##bits##_t);                                             \
-                                                                                             \
-        for (size_t r0 = 0; r0 < rows; r0 += TILE)                                           \
-            for (size_t c0 = 0; c0 < cols; c0 += TILE)                                       \
-                for (size_t r = r0; r < OM_MIN(r0 + TILE, rows); r++)                        \
-                    for (size_t c = c0; c < OM_MIN(c0 + TILE, cols); c++)                    \
-                        memcpy(dst + (c * rows + r) * n, src + (r * stride + c) * n, n);     \
-    }
-TRANSPOSE(8)
-TRANSPOSE(16)
-TRANSPOSE(32)
-TRANSPOSE(64)
-
-static void transpose(uint8_t *dst, const uint8_t *src, size_t rows, size_t cols, size_t stride,
-                      size_t elem)
+static void transform_init(struct transform *x, const struct om_weight *w)
 {
-    switch (elem) {
+    size_t last;
+
+    *x = (struct transform){ .src = w->data, .src_dtype = w->src_dtype, .dtype = w->dtype };
+    x->src_size = om_dtype_size(w->src_dtype);
+    x->size = om_dtype_size(w->dtype);
+    om_walk_init(&x->walk, w->dims, w->strides, w->rank);
+    last = (size_t)x->walk.rank - 1;
+    x->cols = x->walk.rank > 0 ? (size_t)x->walk.dims[last] : 1;
+    x->col_step = x->walk.rank > 0 ? (size_t)x->walk.strides[last] : 1;
+    x->plane_rows = x->walk.rank > 1 ? (size_t)x->walk.dims[last - 1] : 1;
+    x->row_step = x->walk.rank > 1 ? (size_t)x->walk.strides[last - 1] : 0;
+    x->rows = (size_t)w->bytes / x->src_size / x->cols;
+}
+
+/* Where in the source the row of the matrix begins. */
+static const uint8_t *row_source(const struct transform *x, size_t row)
+{
+    size_t at = row % x->plane_rows * x->row_step, plane = row / x->plane_rows;
+
+    for (uint64_t i = x->walk.rank; i-- > 2;) {
+        const size_t n = (size_t)x->walk.dims[i - 2];
+
+        at += plane % n * (size_t)x->walk.strides[i - 2];
+        plane /= n;
+    }
+    return x->src + at * x->src_size;
+}
+
+/* Squares, because either rows or columns lie far apart in the source. */
+#define GATHER(bits)                                                                              \
+    static void gather_##bits(const struct transform *x, uint8_t *dst, const uint8_t *src,        \
+                              size_t rows, size_t cols)                                           \
+    {                                                                                             \
+        const size_t n = sizeof(uint##bits##_t), row_step = x->row_step, col_step = x->col_step;  \
+                                                                                                  \
+        for (size_t r0 = 0; r0 < rows; r0 += TILE)                                                \
+            for (size_t c0 = 0; c0 < cols; c0 += TILE)                                            \
+                for (size_t c = c0; c < OM_MIN(c0 + TILE, cols); c++)                             \
+                    for (size_t r = r0; r < OM_MIN(r0 + TILE, rows); r++)                         \
+                        memcpy(dst + (r * cols + c) * n, src + (r * row_step + c * col_step) * n, \
+                               n);                                                                \
+    }
+GATHER(8)
+GATHER(16)
+GATHER(32)
+GATHER(64)
+
+/* Rows of one plane, or a piece of one row, densely into dst. */
+static void gather(const struct transform *x, uint8_t *dst, const uint8_t *src, size_t rows,
+                   size_t cols)
+{
+    if (x->col_step == 1) {
+        for (size_t r = 0; r < rows; r++)
+            memcpy(dst + r * cols * x->src_size, src + r * x->row_step * x->src_size,
+                   cols * x->src_size);
+        return;
+    }
+    switch (x->src_size) {
     case 1:
-        transpose_8(dst, src, rows, cols, stride);
+        gather_8(x, dst, src, rows, cols);
         break;
     case 2:
-        transpose_16(dst, src, rows, cols, stride);
+        gather_16(x, dst, src, rows, cols);
         break;
     case 4:
-        transpose_32(dst, src, rows, cols, stride);
+        gather_32(x, dst, src, rows, cols);
         break;
     default:
-        transpose_64(dst, src, rows, cols, stride);
+        gather_64(x, dst, src, rows, cols);
         break;
     }
 }
 
-/* Elements [begin, end) of a cast. */
-static void cast_range(void *user, size_t begin, size_t end)
+/* The same with the cast; at says which element of the chunk comes first. */
+static void make(const struct transform *x, size_t at, const uint8_t *src, size_t rows, size_t cols)
 {
-    const struct chunk *c = user;
+    uint8_t *const raw = x->raw ? x->raw + at * x->src_size : NULL;
 
-    om_convert(c->cooked + begin * c->size, c->dtype, c->src + begin * c->src_size, c->src_dtype,
-               end - begin);
+    if (raw)
+        gather(x, raw, src, rows, cols);
+    if (raw && x->cooked)
+        om_convert(x->cooked + at * x->size, x->dtype, raw, x->src_dtype, rows * cols);
+    for (size_t r = 0; r < rows && !raw; r++)
+        om_convert(x->cooked + (at + r * cols) * x->size, x->dtype,
+                   src + r * x->row_step * x->src_size, x->src_dtype, cols);
 }
 
-/* Target rows [begin, end) of a transpose. */
-static void transpose_range(void *user, size_t begin, size_t end)
+/* Rows [begin, end) of the chunk. */
+static void make_rows(void *user, size_t begin, size_t end)
 {
-    const struct chunk *c = user;
-    const size_t first = begin * c->rows, n = (end - begin) * c->rows;
-    uint8_t *raw = c->raw + first * c->src_size;
+    const struct transform *x = user;
 
-    transpose(raw, c->src + begin * c->src_size, c->rows, end - begin, c->stride, c->src_size);
-    if (c->cooked)
-        om_convert(c->cooked + first * c->size, c->dtype, raw, c->src_dtype, n);
-}
+    while (begin < end) {
+        const size_t row = x->row + begin;
+        const size_t n = OM_MIN(end - begin, x->plane_rows - row % x->plane_rows);
 
-static int stream_cast(struct chunk *c, size_t n, size_t max, struct om_out *out,
-                       struct om_error *err)
-{
-    while (n > 0) {
-        const size_t k = OM_MIN(n, max);
-
-        om_parallel(k, GRAIN, cast_range, c);
-        OM_TRY(om_out_write(out, c->cooked, k * c->size, err));
-        c->src += k * c->src_size;
-        n -= k;
+        make(x, begin * x->n_cols, row_source(x, row), n, x->n_cols);
+        begin += n;
     }
-    return 0;
 }
 
-/* Bands of whole target rows, or pieces of one target row where a row alone exceeds the chunk. */
-static int stream_transpose(struct chunk *c, size_t rows, size_t cols, size_t max,
-                            struct om_out *out, struct om_error *err)
+/* Columns [begin, end) of a chunk of one row. */
+static void make_piece(void *user, size_t begin, size_t end)
 {
-    const uint8_t *const src = c->src;
-    const size_t nr = OM_MIN(rows, max), nc = OM_MAX(max / nr, 1);
+    const struct transform *x = user;
+    const uint8_t *src = row_source(x, x->row) + (x->col + begin) * x->col_step * x->src_size;
 
-    c->stride = cols;
-    for (size_t col = 0; col < cols; col += nc) {
-        for (size_t row = 0; row < rows; row += nr) {
-            const size_t k = OM_MIN(nc, cols - col);
+    make(x, begin, src, 1, end - begin);
+}
 
-            c->rows = OM_MIN(nr, rows - row);
-            c->src = src + (row * cols + col) * c->src_size;
-            om_parallel(k, OM_MAX(GRAIN / c->rows, TILE), transpose_range, c);
-            OM_TRY(om_out_write(out, c->cooked ? c->cooked : c->raw, k * c->rows * c->size, err));
+/* All chunks of at most max elements. */
+static int stream_chunks(struct transform *x, size_t max, struct om_out *out, struct om_error *err)
+{
+    const size_t band = OM_MAX(max / x->cols, 1), width = OM_MIN(x->cols, max);
+
+    for (x->row = 0; x->row < x->rows; x->row += x->n_rows) {
+        x->n_rows = OM_MIN(band, x->rows - x->row);
+        for (x->col = 0; x->col < x->cols; x->col += x->n_cols) {
+            x->n_cols = OM_MIN(width, x->cols - x->col);
+            if (x->n_rows > 1)
+                om_parallel(x->n_rows, OM_MAX(GRAIN / x->n_cols, TILE), make_rows, x);
+            else
+                om_parallel(x->n_cols, GRAIN, make_piece, x);
+            OM_TRY(om_out_write(out, x->cooked ? x->cooked : x->raw,
+                                x->n_rows * x->n_cols * x->size, err));
         }
     }
     return 0;
 }
 
+/* Long rows that stay as they are need no buffer. */
+static int stream_runs(const struct transform *x, const struct om_weight *w, struct om_out *out,
+                       struct om_error *err)
+{
+    const size_t run = x->cols * x->size;
+
+    for (size_t row = 0; row < x->rows; row++) {
+        const uint8_t *src = row_source(x, row);
+
+        if (w->file && w->file->fd >= 0)
+            OM_TRY(om_out_copy(out, w->file, w->offset + (uint64_t)(src - x->src), run, err));
+        else
+            OM_TRY(om_out_write(out, src, run, err));
+    }
+    return 0;
+}
+
+/* Strides take turns at all pages, which readahead does not see. */
+static void announce(const struct om_weight *w)
+{
+    int64_t extent = 0;
+
+    if (!w->file || w->file->fd < 0 || !om_view_extent(w->dims, w->strides, w->rank, &extent))
+        return;
+    (void)posix_fadvise(w->file->fd, (off_t)w->offset, extent * (off_t)om_dtype_size(w->src_dtype),
+                        POSIX_FADV_WILLNEED);
+}
+
 static int stream_transformed(const struct om_weight *w, struct om_out *out, struct om_error *err)
 {
-    struct chunk c = { .src = w->data, .src_dtype = w->src_dtype, .dtype = w->dtype };
     const bool cast = w->src_dtype != w->dtype;
+    struct transform x;
     size_t max;
     int rc;
 
-    c.src_size = om_dtype_size(c.src_dtype);
-    c.size = om_dtype_size(c.dtype);
-    max = OM_WEIGHT_CHUNK / 2 / OM_MAX(c.src_size, c.size);
-    if (w->transpose)
-        c.raw = malloc(max * c.src_size);
+    transform_init(&x, w);
+    if (!cast && x.col_step == 1 && x.cols * x.size >= RUN_MIN)
+        return stream_runs(&x, w, out, err);
+    max = OM_MIN(OM_WEIGHT_CHUNK / 2 / OM_MAX(x.src_size, x.size), x.rows * x.cols);
+    if (!cast || x.col_step != 1)
+        x.raw = malloc(max * x.src_size);
     if (cast)
-        c.cooked = malloc(max * c.size);
-    if ((w->transpose && !c.raw) || (cast && !c.cooked)) {
+        x.cooked = malloc(max * x.size);
+    if ((!cast || x.col_step != 1) != (x.raw != NULL) || cast != (x.cooked != NULL)) {
         rc = om_fail(err, OM_E_NOMEM, "out of memory for a conversion buffer of %zu bytes",
-                     max * OM_MAX(c.src_size, c.size));
-        goto done;
+                     max * OM_MAX(x.src_size, x.size));
+    } else {
+        announce(w);
+        rc = stream_chunks(&x, max, out, err);
     }
-    if (w->file &&
-        w->file->fd >= 0) /* a transpose reads with strides that readahead does not see */
-        (void)posix_fadvise(w->file->fd, (off_t)w->offset, (off_t)w->bytes, POSIX_FADV_WILLNEED);
-    if (w->transpose)
-        rc = stream_transpose(&c, (size_t)w->dims[1], (size_t)w->dims[0], max, out, err);
-    else
-        rc = stream_cast(&c, (size_t)(w->bytes / c.src_size), max, out, err);
-done:
-    free(c.raw);
-    free(c.cooked);
+    free(x.raw);
+    free(x.cooked);
     return rc;
 }
 

@@ -6,19 +6,20 @@
 #include "ir/graph.h"
 
 /* Append the om_weight_bytes() bytes of w. Without a transform the kernel copies from the source's
- * file; a cast or transpose passes through at most OM_WEIGHT_CHUNK bytes of memory per step. */
+ * file, as it does long runs of a slice; a cast, transpose or other strides pass through at most
+ * OM_WEIGHT_CHUNK bytes of memory. */
 #define OM_WEIGHT_CHUNK (4u << 20)
 int om_weight_stream(const struct om_weight *w, struct om_out *out, struct om_error *err);
 
 bool om_weight_transformed(const struct om_weight *w);
 
 /* What two weights with the same stored bytes have in common, comparable with memcmp. Only for
- * weights with a file. The shape counts when it changes the order of the bytes. */
+ * weights with a file. The shape counts where it decides which bytes come in which order. */
 struct om_weight_key {
     const struct om_file *file;
     uint64_t offset, bytes;
     uint64_t cast; /* source and target dtype, 0 without a cast */
-    int64_t rows, cols;
+    struct om_walk walk; /* zeros when contiguous */
 };
 struct om_weight_key om_weight_key(const struct om_weight *w);
 

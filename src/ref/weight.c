@@ -7,20 +7,15 @@ static enum om_dtype stored_dtype(const struct om_weight *w)
     return w->src_dtype == OM_DTYPE_NONE ? w->dtype : w->src_dtype;
 }
 
-/* The source of a transposed weight is [dims[1], dims[0]]. */
-static int copy_transposed(struct ref_pool *pool, const struct om_weight *w, struct ref_tensor *t,
-                           struct om_error *err)
+static int copy_strided(struct ref_pool *pool, const struct om_weight *w, struct ref_tensor *t,
+                        struct om_error *err)
 {
-    struct ref_view v = { .rank = 2, .n_operands = 1 };
-    const size_t size = om_dtype_size(stored_dtype(w));
+    struct ref_view v = { .rank = w->rank, .n_operands = 1 };
 
-    if (w->rank != 2)
-        return om_fail(err, OM_E_INTERNAL, "a transposed weight has rank %" PRIu32, w->rank);
     OM_TRY(om_ref_new(pool, t, stored_dtype(w), w->dims, w->rank, err));
-    memcpy(v.dims, t->dims, 2 * sizeof(*v.dims));
-    v.steps[0][0] = 1;
-    v.steps[0][1] = t->dims[0];
-    om_ref_gather_copy(&v, t->data, w->data, size);
+    memcpy(v.dims, w->dims, w->rank * sizeof(*v.dims));
+    memcpy(v.steps[0], w->strides, w->rank * sizeof(*w->strides));
+    om_ref_gather_copy(&v, t->data, w->data, om_dtype_size(stored_dtype(w)));
     return 0;
 }
 
@@ -55,8 +50,8 @@ int om_ref_weight(struct ref_pool *pool, const struct om_weight *w, struct ref_t
     struct ref_tensor source;
 
     OM_TRY(check_bytes(w, err));
-    if (w->transpose && w->bytes > 0)
-        OM_TRY(copy_transposed(pool, w, &source, err));
+    if (w->strides && w->bytes > 0)
+        OM_TRY(copy_strided(pool, w, &source, err));
     else if (w->bytes > 0 && !om_ref_aligned(w->data, stored_dtype(w)))
         OM_TRY(copy_plain(pool, w, &source, err));
     else

@@ -15,7 +15,8 @@ struct model {
     struct om_graph *g;
 };
 
-static const int64_t plain_dims[] = { ROWS, COLS }, turned_dims[] = { COLS, ROWS };
+static const int64_t plain_dims[] = { ROWS, COLS }, turned_dims[] = { COLS, ROWS },
+                     turned_strides[] = { 1, COLS };
 
 /* MatMul(x, cast) + MatMul(x, transposed) + constant. */
 static int build(struct model *m, struct om_error *err)
@@ -36,7 +37,7 @@ static int build(struct model *m, struct om_error *err)
                            .file = &m->source,
                            .data = m->source.data,
                            .bytes = ROWS * COLS * 4,
-                           .transpose = true };
+                           .strides = turned_strides };
     struct om_weight p = t;
     static const float half = 0.5F;
     struct om_graph *g;
@@ -45,7 +46,7 @@ static int build(struct model *m, struct om_error *err)
     g = m->g;
     p.name = OM_SVL("plain");
     p.dims = plain_dims;
-    p.transpose = false;
+    p.strides = NULL;
     const om_dim dims[] = { om_dim_symbol(g->dims, OM_SVL("n")), om_dim_const(g->dims, COLS) };
     const om_val x = om_graph_input(g, OM_SVL("x"), OM_F32, dims, 2);
     const om_val a[] = { x, om_graph_weight(g, &w) }, b[] = { x, om_graph_weight(g, &t) };

@@ -524,7 +524,8 @@ static void names(struct test *t)
 static void dump_details(struct test *t)
 {
     static const int64_t list[] = { 4, 2 };
-    static const struct om_file file = { .fd = -1 };
+    static const int64_t turned[] = { 1, 4 };
+    static const struct om_file file = { .fd = -1, .size = 16 };
     const struct om_weight w = { .name = OM_SVL("w"),
                                  .dtype = OM_F32,
                                  .src_dtype = OM_BF16,
@@ -532,7 +533,7 @@ static void dump_details(struct test *t)
                                  .dims = list,
                                  .file = &file,
                                  .bytes = 16,
-                                 .transpose = true };
+                                 .strides = turned };
     const int64_t perm[] = { 1, 0 };
     const struct om_attr attrs[] = {
         { .name = "perm", .kind = OM_ATTR_INTS, .ints = perm, .n = 2 },

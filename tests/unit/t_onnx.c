@@ -133,7 +133,8 @@ static om_val branches(struct om_graph *g, om_val y, om_val bias)
 static struct om_graph *rich_graph(struct fixture *f)
 {
     static const int64_t wd[] = { 40, 8 }, bd[] = { 40 }, hd[] = { 40, 4 }, td[] = { 8, 40 },
-                         kd[] = { 2 }, cd[] = { 40 }, one[] = { 1 }, perm[] = { 1, 0 };
+                         ts[] = { 1, 8 }, kd[] = { 2 }, cd[] = { 40 }, one[] = { 1 },
+                         perm[] = { 1, 0 };
     static const float clip = 40;
     static const int64_t fill = 7;
     static const struct om_weight fill_tensor = {
@@ -156,7 +157,7 @@ static struct om_graph *rich_graph(struct fixture *f)
     float ramp[40];
 
     cast.dtype = OM_F32;
-    turned.transpose = true;
+    turned.strides = ts;
     turned.dims = td;
     for (int i = 0; i < 40; i++)
         ramp[i] = (float)i / 8;
@@ -273,14 +274,17 @@ static om_sv file_bytes(struct fixture *f, const char *name)
 static uint8_t *expected_bytes(struct fixture *f, const struct om_weight *w)
 {
     const size_t size = om_dtype_size(w->src_dtype), n = (size_t)w->bytes / size;
-    uint8_t *turned = om_arena_alloc(&f->arena, (size_t)w->bytes + 1);
+    uint8_t *plain = om_arena_alloc(&f->arena, (size_t)w->bytes + 1);
     uint8_t *out = om_arena_alloc(&f->arena, (size_t)om_weight_bytes(w) + 1);
 
-    for (int64_t c = 0; w->transpose && c < w->dims[0]; c++)
-        for (int64_t r = 0; r < w->dims[1]; r++)
-            memcpy(turned + (size_t)(c * w->dims[1] + r) * size,
-                   (const uint8_t *)w->data + (size_t)(r * w->dims[0] + c) * size, size);
-    om_convert(out, w->dtype, w->transpose ? turned : w->data, w->src_dtype, n);
+    for (size_t i = 0; w->strides && i < n; i++) {
+        int64_t rest = (int64_t)i, at = 0;
+
+        for (uint32_t k = w->rank; k-- > 0; rest /= w->dims[k])
+            at += rest % w->dims[k] * w->strides[k];
+        memcpy(plain + i * size, (const uint8_t *)w->data + (size_t)at * size, size);
+    }
+    om_convert(out, w->dtype, w->strides ? plain : w->data, w->src_dtype, n);
     return out;
 }
 
@@ -532,15 +536,14 @@ static void beyond_protobuf(struct test *t)
 
 struct transform {
     enum om_dtype from, to;
-    int64_t rows, cols; /* of the source */
-    bool transpose;
+    uint32_t rank;
+    int64_t dims[4], strides[4]; /* strides[0] 0 and no other: contiguous */
 };
 
 static void check_transform(struct fixture *f, const struct om_file *source,
                             const struct transform *c)
 {
-    const int64_t dims[] = { c->transpose ? c->cols : c->rows, c->transpose ? c->rows : c->cols };
-    struct om_weight w = view(f, "w", c->from, dims, 2, 0);
+    struct om_weight w = view(f, "w", c->from, c->dims, c->rank, 0);
     const om_val none = { 0 };
     struct om_graph *g = new_graph(f), *got;
     struct om_onnx_file *file;
@@ -549,7 +552,7 @@ static void check_transform(struct fixture *f, const struct om_file *source,
     w.offset = 5;
     w.data = source->data + 5;
     w.dtype = c->to;
-    w.transpose = c->transpose;
+    w.strides = c->strides[c->rank - 1] ? c->strides : NULL;
     const om_val y = emit1(g, OM_OP_Identity, "", om_graph_weight(g, &w), none, NULL, 0);
     om_graph_output(g, OM_SVL("y"), y, NULL);
     if (!finish(f, g))
@@ -566,14 +569,30 @@ static void check_transform(struct fixture *f, const struct om_file *source,
     om_graph_free(g);
 }
 
-/* Casts and transposes larger than a conversion buffer, cut where no chunk ends. */
+/* Casts, transposes and other views larger than a conversion buffer, cut where no chunk ends. */
 static void large_transforms(struct test *t)
 {
     static const struct transform cases[] = {
-        { OM_BF16, OM_F32, 1237, 1511, false }, { OM_F32, OM_F32, 1237, 1511, true },
-        { OM_F32, OM_F16, 1511, 1237, true },   { OM_I64, OM_I64, 3, 300001, true },
-        { OM_U8, OM_U8, 2500003, 3, true },     { OM_F64, OM_F32, 1, 700001, false },
-        { OM_F16, OM_F16, 1050000, 2, true },
+        { OM_BF16, OM_F32, 2, { 1237, 1511 }, { 0 } },
+        { OM_F64, OM_F32, 2, { 1, 700001 }, { 0 } },
+        /* transposes */
+        { OM_F32, OM_F32, 2, { 1511, 1237 }, { 1, 1511 } },
+        { OM_F32, OM_F16, 2, { 1237, 1511 }, { 1, 1237 } },
+        { OM_I64, OM_I64, 2, { 300001, 3 }, { 1, 300001 } },
+        { OM_U8, OM_U8, 2, { 3, 2500003 }, { 1, 3 } },
+        { OM_F16, OM_F16, 2, { 2, 1050000 }, { 1, 2 } },
+        { OM_BF16, OM_F32, 3, { 7, 311, 501 }, { 155811, 1, 311 } },
+        { OM_F32, OM_F32, 3, { 90, 100, 110 }, { 1, 90, 9000 } },
+        { OM_U8, OM_U8, 4, { 17, 19, 23, 29 }, { 29, 493, 1, 19 } },
+        /* slices: of columns, of rows long enough to be copied as they are, every other element */
+        { OM_F32, OM_F32, 2, { 1237, 500 }, { 1511, 1 } },
+        { OM_F16, OM_F32, 2, { 1237, 500 }, { 1511, 1 } },
+        { OM_F32, OM_F32, 3, { 5, 2, 20000 }, { 160000, 50001, 1 } },
+        { OM_U8, OM_U8, 2, { 3, 500001 }, { 2000001, 1 } },
+        { OM_F32, OM_F64, 2, { 701, 500 }, { 2000, 2 } },
+        /* repeated elements */
+        { OM_F32, OM_F32, 2, { 1200, 900 }, { 0, 1 } },
+        { OM_F16, OM_F32, 3, { 30, 4, 2 }, { 2, 0, 1 } },
     };
     const size_t n = 8u << 20;
     struct om_file source = OM_FILE_INIT;

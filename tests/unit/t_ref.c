@@ -633,7 +633,7 @@ static void build_linear(struct bench *b, const struct om_weight *w, bool trans)
 
 static void linear_on_weights(struct test *t)
 {
-    static const int64_t out_in[2] = { 2, 3 }, in_out[2] = { 3, 2 };
+    static const int64_t out_in[2] = { 2, 3 }, in_out[2] = { 3, 2 }, turned[2] = { 1, 3 };
     unsigned char unaligned[sizeof(matrix) + 1];
     uint16_t half[6];
     const struct {
@@ -686,7 +686,7 @@ static void linear_on_weights(struct test *t)
             .dims = in_out,
             .data = matrix,
             .bytes = 24,
-            .transpose = true },
+            .strides = turned },
           false,
           "f32[2,2] 22 50 12 28" },
         { "transposed and unaligned",
@@ -696,7 +696,7 @@ static void linear_on_weights(struct test *t)
             .dims = in_out,
             .data = unaligned + 1,
             .bytes = 24,
-            .transpose = true },
+            .strides = turned },
           false,
           "f32[2,2] 22 50 12 28" },
         { "cast and transposed",
@@ -707,7 +707,7 @@ static void linear_on_weights(struct test *t)
             .dims = in_out,
             .data = half,
             .bytes = 12,
-            .transpose = true },
+            .strides = turned },
           false,
           "f32[2,2] 22 50 12 28" },
     };
