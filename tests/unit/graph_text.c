@@ -1,5 +1,5 @@
 /* tests/unit/graph_text.c: see graph_text.h. */
-#include "graph_text.h"
+#include "unit/graph_text.h"
 
 #include <stdlib.h>
 
