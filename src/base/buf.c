@@ -150,7 +150,7 @@ void om_buf_real(struct om_buf *b, double d)
         if (*p >= '0' && *p <= '9')
             digits[count++] = *p;
     }
-    const int exponent = atoi(p + 1);
+    const int exponent = (int)strtol(p + 1, NULL, 10);
 
     if (signbit(d))
         om_buf_addc(b, '-');

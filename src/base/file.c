@@ -157,16 +157,29 @@ bool om_file_same(const char *a, const char *b)
 
 /* ---- directories ---- */
 
-/* Make each parent in turn: path is cut at its slashes. Errors show when the last one is made. */
-static void make_parents(char *path)
+static int make_one(const char *path, struct om_error *err)
+{
+    if (mkdir(path, 0777) == 0)
+        return 0;
+    const int error = errno;
+    if (om_dir_exists(path)) /* whatever mkdir() found first, such as a read-only file system */
+        return 0;
+    if (error == EEXIST)
+        return om_fail(err, OM_E_IO, "%s: exists and is not a directory", path);
+    return om_fail(err, OM_E_IO, "%s: cannot make the directory: %s", path, strerror(error));
+}
+
+/* Make each parent in turn: path is cut at its slashes. */
+static int make_parents(char *path, struct om_error *err)
 {
     for (char *p = path; *p; p++) {
         if (*p != '/' || p == path)
             continue;
         *p = '\0';
-        (void)mkdir(path, 0777);
+        OM_TRY(make_one(path, err));
         *p = '/';
     }
+    return 0;
 }
 
 int om_dir_make(const char *path, struct om_error *err)
@@ -176,13 +189,11 @@ int om_dir_make(const char *path, struct om_error *err)
     char *copy = strdup(path);
     if (!copy)
         return om_fail(err, OM_E_NOMEM, "%s: out of memory", path);
-    make_parents(copy);
+    int rc = make_parents(copy, err);
+    if (rc == 0)
+        rc = make_one(path, err);
     free(copy);
-    if (mkdir(path, 0777) == 0 || om_dir_exists(path))
-        return 0;
-    if (errno == EEXIST)
-        return om_fail(err, OM_E_IO, "%s: exists and is not a directory", path);
-    return om_fail(err, OM_E_IO, "%s: cannot make the directory: %s", path, strerror(errno));
+    return rc;
 }
 
 struct names {

@@ -55,5 +55,7 @@ int om_out_pad(struct om_out *o, uint64_t align, struct om_error *err); /* zeros
 int om_out_flush(struct om_out *o, struct om_error *err);               /* bytes reach the file, name stays hidden */
 int om_out_commit(struct om_out *o, bool durable, struct om_error *err); /* flush, [fsync], rename, close */
 void om_out_abort(struct om_out *o);                                     /* remove; accepts a zeroed value */
+/* Remove what a killed run left of dir/name; a file that another process is writing stays. Nothing there is fine. */
+void om_out_discard(const char *dir, const char *name);
 
 #endif

@@ -370,3 +370,19 @@ void om_out_abort(struct om_out *o)
         unlink(o->partial);
     out_free(o);
 }
+
+/* A lock that cannot be had says that somebody writes the file, or that nobody can know. */
+void om_out_discard(const char *dir, const char *name)
+{
+    char *const partial = join(dir, ".", name, ".partial");
+    struct stat st;
+    const int fd = partial ? open(partial, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) : -1;
+
+    if (fd >= 0) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+            is_named(&st, partial))
+            unlink(partial);
+        close(fd);
+    }
+    free(partial);
+}

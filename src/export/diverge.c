@@ -7,8 +7,6 @@
 
 #include <optimum/session.h>
 
-#define DIVERGE_NAME "model.diverge.onnx"
-
 struct hunt {
     const struct om_results *results;
     double atol;
@@ -77,7 +75,7 @@ static int write_exposed(struct om_job *job, const struct om_graph *g, struct om
                                        .mode = job->weights,
                                        .ctx = job->ctx };
 
-    OM_TRY(om_out_open(out, job->opts->out_dir, DIVERGE_NAME, job->ctx, err));
+    OM_TRY(om_out_open(out, job->opts->out_dir, OM_DIVERGE_NAME, job->ctx, err));
     OM_TRY(om_onnx_write(g, &opts, out, job->data, err));
     return om_out_flush(out, err);
 }

@@ -12,6 +12,7 @@
 #include "onnx/onnx.h"
 
 #define OM_DATA_NAME "model.onnx_data"
+#define OM_DIVERGE_NAME "model.diverge.onnx" /* hidden while the diverging operator is looked for */
 
 /* One .onnx file of the export. */
 struct om_job_file {

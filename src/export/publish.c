@@ -235,9 +235,27 @@ static int stage_companions(struct om_job *job, struct om_error *err)
     return 0;
 }
 
+/* What a killed export left, also one of other parts or with its weights elsewhere. */
+static void discard_leftovers(const struct om_job *job)
+{
+    const char *dir = job->opts->out_dir;
+
+    for (int part = 0; part < OM_PART_COUNT; part++)
+        om_out_discard(dir, om_part_file((enum om_part)part));
+    om_out_discard(dir, OM_DATA_NAME);
+    om_out_discard(dir, OM_DIVERGE_NAME);
+    om_out_discard(dir, "config.json");
+    om_out_discard(dir, "generation_config.json");
+    for (size_t i = 0; i < OM_COUNT(companion_files); i++)
+        om_out_discard(dir, companion_files[i]);
+    for (size_t i = 0; i < job->ckpt->file_count; i++)
+        om_out_discard(dir, base_name(job->ckpt->files[i].path));
+}
+
 int om_job_stage(struct om_job *job, struct om_error *err)
 {
     OM_TRY(om_dir_make(job->opts->out_dir, err));
+    discard_leftovers(job);
     job->in_place = om_file_same(job->dir, job->opts->out_dir);
     OM_TRY(stage_data(job, err));
     for (size_t i = 0; i < job->n_files; i++)

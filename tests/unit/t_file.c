@@ -116,7 +116,7 @@ static void directories(struct test *t)
     CHECK_INT(t, om_dir_make(in_tmp(t, &a, "x/file"), &err), OM_E_IO);
     CHECK_HAS(t, om_error_text(&err), "not a directory");
     CHECK_INT(t, om_dir_make(in_tmp(t, &a, "x/file/below"), &err), OM_E_IO);
-    CHECK_HAS(t, om_error_text(&err), "x/file/below");
+    CHECK_HAS(t, om_error_text(&err), "x/file: exists and is not a directory");
     CHECK_OK(t, om_dir_list(&a, in_tmp(t, &a, "x"), &names, &len, &err), &err);
     CHECK_INT(t, len, 3);
     if (len == 3) {
@@ -254,6 +254,33 @@ static void leftover_and_rival(struct test *t)
     om_out_abort(&rival);
     check_content(t, in_tmp(t, &a, "data"), "new", 3);
     om_error_release(&err);
+    om_arena_release(&a);
+}
+
+/* Only what nobody writes, and what such a run would have made: a regular file. */
+static void discarded(struct test *t)
+{
+    struct om_arena a = OM_ARENA_INIT(1u << 20);
+    struct om_error err = OM_ERROR_INIT;
+    struct om_out busy = OM_OUT_INIT;
+    const char *dir = test_tmpdir(t);
+
+    put_file(t, in_tmp(t, &a, "victim"), "precious", 8);
+    put_file(t, in_tmp(t, &a, ".left.partial"), "of a killed run", 15);
+    CHECK(t, symlink("victim", in_tmp(t, &a, ".linked.partial")) == 0);
+    CHECK(t, mkfifo(in_tmp(t, &a, ".piped.partial"), 0666) == 0);
+    CHECK_OK(t, om_out_open(&busy, dir, "busy", NULL, &err), &err);
+    om_out_discard(dir, "left");
+    om_out_discard(dir, "linked");
+    om_out_discard(dir, "piped");
+    om_out_discard(dir, "busy");
+    om_out_discard(dir, "absent");
+    om_out_discard(in_tmp(t, &a, "nowhere"), "absent");
+    CHECK(t, !om_file_exists(in_tmp(t, &a, ".left.partial")));
+    CHECK(t, om_file_exists(in_tmp(t, &a, ".linked.partial")));
+    CHECK(t, access(in_tmp(t, &a, ".piped.partial"), F_OK) == 0);
+    CHECK_OK(t, om_out_commit(&busy, false, &err), &err);
+    CHECK(t, om_file_exists(in_tmp(t, &a, "busy")));
     om_arena_release(&a);
 }
 
@@ -479,6 +506,7 @@ const struct test_entry t_file[] = { { "mapped", mapped },
                                      { "published", published },
                                      { "aborted", aborted },
                                      { "leftover_and_rival", leftover_and_rival },
+                                     { "discarded", discarded },
                                      { "not_opened", not_opened },
                                      { "commit_fails", commit_fails },
                                      { "copied", copied },
