@@ -30,6 +30,7 @@ struct cli_command {
 
 int cmd_env(struct cli *cli, int argc, char **argv);
 int cmd_export_onnx(struct cli *cli, int argc, char **argv);
+int cmd_inspect(struct cli *cli, int argc, char **argv);
 int cmd_run(struct cli *cli, int argc, char **argv);
 
 /* Print an error of the library on stderr and give the exit status that belongs to it; releases *err. */

@@ -8,12 +8,14 @@
 
 #include <optimum/export.h>
 
-static const char summary[] =
-    "Export a checkpoint directory to ONNX files that ONNX Runtime, Optimum's classes and transformers.js load.";
+static const char summary[] = "Export a checkpoint directory to ONNX files that ONNX Runtime, "
+                              "Optimum's classes and transformers.js load.";
 
 enum { DTYPE_FP32, DTYPE_FP16, DTYPE_BF16 };
 
-static const struct opt_choice dtypes[] = { { "fp32", DTYPE_FP32 }, { "fp16", DTYPE_FP16 }, { "bf16", DTYPE_BF16 }, { NULL, 0 } };
+static const struct opt_choice dtypes[] = {
+    { "fp32", DTYPE_FP32 }, { "fp16", DTYPE_FP16 }, { "bf16", DTYPE_BF16 }, { NULL, 0 }
+};
 
 static const struct opt_choice weights[] = { { "auto", OM_WEIGHTS_AUTO },
                                              { "embedded", OM_WEIGHTS_EMBEDDED },
@@ -27,7 +29,9 @@ static const struct opt_choice weights_dtypes[] = { { "keep", OM_WEIGHTS_DTYPE_K
                                                     { "bf16", OM_WEIGHTS_DTYPE_BF16 },
                                                     { NULL, 0 } };
 
-static const struct opt_choice linears[] = { { "gemm", OM_LINEAR_GEMM }, { "matmul", OM_LINEAR_MATMUL }, { NULL, 0 } };
+static const struct opt_choice linears[] = { { "gemm", OM_LINEAR_GEMM },
+                                             { "matmul", OM_LINEAR_MATMUL },
+                                             { NULL, 0 } };
 
 static const struct opt_choice frameworks[] = { { "pt", 0 }, { NULL, 0 } };
 
@@ -65,15 +69,19 @@ static int list(struct cli *cli)
 static int check_args(struct cli *cli, const struct args *a)
 {
     if (a->dtype != DTYPE_FP32)
-        return cli_usage_error(cli, "--dtype %s: this version computes in fp32; --weights-dtype stores 16-bit weights",
-                               dtypes[a->dtype].name);
+        return cli_usage_error(
+            cli, "--dtype %s: this version computes in fp32; --weights-dtype stores 16-bit weights",
+            dtypes[a->dtype].name);
     if (a->device != NULL && strcmp(a->device, "cpu") != 0)
-        return cli_usage_error(cli, "--device %s is not applicable: the export does not run on a device, and its files "
-                                    "run on any; choose the provider when you load them",
-                               a->device);
+        return cli_usage_error(
+            cli,
+            "--device %s is not applicable: the export does not run on a device, and its files "
+            "run on any; choose the provider when you load them",
+            a->device);
     if (a->variant != NULL && strcmp(a->variant, "default") != 0)
-        return cli_usage_error(cli, "--variant %s: the supported architectures have only the variant \"default\"",
-                               a->variant);
+        return cli_usage_error(
+            cli, "--variant %s: the supported architectures have only the variant \"default\"",
+            a->variant);
     if (a->validate && a->no_validation)
         return cli_usage_error(cli, "--validate and --no-validation contradict each other");
     return 0;
@@ -102,41 +110,55 @@ int cmd_export_onnx(struct cli *cli, int argc, char **argv)
     struct om_error err = OM_ERROR_INIT;
     const struct opt opts[] = {
         OPT_GROUP("required arguments"),
-        OPT_STR('m', "model", &a.o.model, "DIR", "the checkpoint: a directory with config.json and weights", OPT_REQUIRED),
-        OPT_ARG("OUTPUT", &a.o.out_dir, "the directory to write; it is made when it does not exist", OPT_REQUIRED),
+        OPT_STR('m', "model", &a.o.model, "DIR",
+                "the checkpoint: a directory with config.json and weights", OPT_REQUIRED),
+        OPT_ARG("OUTPUT", &a.o.out_dir, "the directory to write; it is made when it does not exist",
+                OPT_REQUIRED),
 
         OPT_GROUP("what is exported"),
         OPT_STR(0, "task", &a.o.task, "TASK",
-                "the task, or a synonym; \"-with-past\" appended: with the key/value cache (default: auto, from the class "
-                "named in config.json)", 0),
+                "the task, or a synonym; \"-with-past\" appended: with the key/value cache "
+                "(default: auto, from the class "
+                "named in config.json)",
+                0),
         OPT_INT(0, "opset", &a.opset, "N", 1, "ONNX operator set, 14 to 23 (default: 18)"),
-        OPT_CHOICE(0, "dtype", &a.dtype, dtypes, "type of the computation; this version has fp32 only"),
+        OPT_CHOICE(0, "dtype", &a.dtype, dtypes,
+                   "type of the computation; this version has fp32 only"),
         OPT_FLAG(0, "monolith", &a.o.monolith, "one file, even for an encoder-decoder"),
-        OPT_FLAG(0, "no-post-process", &a.o.no_post_process, "do not merge the two decoders of an encoder-decoder"),
+        OPT_FLAG(0, "no-post-process", &a.o.no_post_process,
+                 "do not merge the two decoders of an encoder-decoder"),
         OPT_STR(0, "library-name", &a.o.library, "NAME",
-                "transformers or sentence_transformers (default: by the files of the checkpoint)", 0),
-        OPT_STR(0, "variant", &a.variant, "NAME", "variant of the architecture (default: default)", 0),
-        OPT_INT(0, "pad_token_id", &a.o.pad_token_id, "ID", 0,
-                "padding token, needed for text-classification with a decoder whose config has none"),
+                "transformers or sentence_transformers (default: by the files of the checkpoint)",
+                0),
+        OPT_STR(0, "variant", &a.variant, "NAME", "variant of the architecture (default: default)",
+                0),
+        OPT_INT(
+            0, "pad_token_id", &a.o.pad_token_id, "ID", 0,
+            "padding token, needed for text-classification with a decoder whose config has none"),
         OPT_FLAG(0, "list", &a.list, "list model types and their tasks"),
 
         OPT_GROUP("how it is written"),
         OPT_CHOICE(0, "weights", &a.weights, weights,
-                   "where weights are: inside the .onnx file, in model.onnx_data, or in the checkpoint's own safetensors "
-                   "files (nothing is copied when OUTPUT is the checkpoint's directory); default: embedded below 2 GiB, else "
+                   "where weights are: inside the .onnx file, in model.onnx_data, or in the "
+                   "checkpoint's own safetensors "
+                   "files (nothing is copied when OUTPUT is the checkpoint's directory); default: "
+                   "embedded below 2 GiB, else "
                    "external"),
         OPT_CHOICE(0, "weights-dtype", &a.weights_dtype, weights_dtypes,
                    "how weights are stored (default: fp32; keep with --weights safetensors)"),
-        OPT_CHOICE(0, "linear", &a.linear, linears,
-                   "linear layers as Gemm (default), or as MatMul and Add for tools that look for them"),
-        OPT_FLAG(0, "no-constant-folding", &a.o.no_constant_folding, "keep nodes whose inputs are constant"),
+        OPT_CHOICE(
+            0, "linear", &a.linear, linears,
+            "linear layers as Gemm (default), or as MatMul and Add for tools that look for them"),
+        OPT_FLAG(0, "no-constant-folding", &a.o.no_constant_folding,
+                 "keep nodes whose inputs are constant"),
         OPT_FLAG(0, "durable", &a.o.durable, "wait until the files are on the disk"),
         OPT_STR(0, "dump-ir", &a.o.dump_ir, "FILE", "write the graphs as text", 0),
 
         OPT_GROUP("validation"),
         OPT_REAL(0, "atol", &a.atol, "X", "absolute and relative tolerance (default: 0.0001)"),
         OPT_FLAG(0, "strict", &a.o.strict, "a difference is an error (exit 1), not a warning"),
-        OPT_FLAG(0, "no-validation", &a.no_validation, "do not compare the result with the reference executor"),
+        OPT_FLAG(0, "no-validation", &a.no_validation,
+                 "do not compare the result with the reference executor"),
         OPT_FLAG(0, "validate", &a.validate, "validate even where memory may not suffice"),
 
         OPT_GROUP("input shapes (of the example input; with --no-dynamic-axes, of the model)"),
@@ -149,17 +171,43 @@ int cmd_export_onnx(struct cli *cli, int argc, char **argv)
         OPT_COUNTER('q', "quiet", &a.quiets, "only warnings; twice: only errors"),
         OPT_COUNTER('v', "verbose", &a.verboses, "more messages"),
 
-        /* Shapes of images and audio: accepted, no architecture of this version has such inputs. */
-#define UNUSED_SHAPE(n) { .kind = OPT_KIND_INT, .name = (n), .out = &a.unused_shape, .metavar = "N", .min = 1, .help = "", .flags = OPT_HIDDEN }
-        UNUSED_SHAPE("width"), UNUSED_SHAPE("height"), UNUSED_SHAPE("num_channels"), UNUSED_SHAPE("feature_size"),
-        UNUSED_SHAPE("nb_max_frames"), UNUSED_SHAPE("audio_sequence_length"), UNUSED_SHAPE("point_batch_size"),
-        UNUSED_SHAPE("nb_points_per_image"), UNUSED_SHAPE("visual_seq_length"),
+    /* Shapes of images and audio: accepted, no architecture of this version has such inputs. */
+#define UNUSED_SHAPE(n)       \
+    { .kind = OPT_KIND_INT,   \
+      .name = (n),            \
+      .out = &a.unused_shape, \
+      .metavar = "N",         \
+      .min = 1,               \
+      .help = "",             \
+      .flags = OPT_HIDDEN }
+        UNUSED_SHAPE("width"),
+        UNUSED_SHAPE("height"),
+        UNUSED_SHAPE("num_channels"),
+        UNUSED_SHAPE("feature_size"),
+        UNUSED_SHAPE("nb_max_frames"),
+        UNUSED_SHAPE("audio_sequence_length"),
+        UNUSED_SHAPE("point_batch_size"),
+        UNUSED_SHAPE("nb_points_per_image"),
+        UNUSED_SHAPE("visual_seq_length"),
 #undef UNUSED_SHAPE
-        { .kind = OPT_KIND_CHOICE, .name = "framework", .out = &a.framework, .choices = frameworks, .help = "", .flags = OPT_HIDDEN },
-        { .kind = OPT_KIND_STR, .name = "device", .out = &a.device, .metavar = "DEVICE", .help = "", .flags = OPT_HIDDEN },
-        OPT_REFUSED("optimize", "LEVEL", "this version writes plain ONNX operators; ONNX Runtime fuses them when it loads the file"),
+        { .kind = OPT_KIND_CHOICE,
+          .name = "framework",
+          .out = &a.framework,
+          .choices = frameworks,
+          .help = "",
+          .flags = OPT_HIDDEN },
+        { .kind = OPT_KIND_STR,
+          .name = "device",
+          .out = &a.device,
+          .metavar = "DEVICE",
+          .help = "",
+          .flags = OPT_HIDDEN },
+        OPT_REFUSED("optimize", "LEVEL",
+                    "this version writes plain ONNX operators; ONNX Runtime fuses them when it "
+                    "loads the file"),
         OPT_REFUSED("trust-remote-code", NULL, "no code of a checkpoint is ever run"),
-        OPT_REFUSED("cache_dir", "DIR", "models are read from local directories; give the directory to --model"),
+        OPT_REFUSED("cache_dir", "DIR",
+                    "models are read from local directories; give the directory to --model"),
         OPT_REFUSED("model-kwargs", "JSON", "no model is called; change config.json instead"),
         OPT_REFUSED("slim", NULL, "the graph is written without redundant operators"),
         OPT_REFUSED("dynamo", NULL, "nothing is traced; leave it out"),

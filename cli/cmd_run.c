@@ -15,14 +15,18 @@ int cmd_run(struct cli *cli, int argc, char **argv)
     const struct opt opts[] = {
         OPT_GROUP("arguments"),
         OPT_ARG("FILE.onnx", &model, "the model", OPT_REQUIRED),
-        OPT_STR('i', "inputs", &inputs, "IN.safetensors", "one tensor for each input, by name", OPT_REQUIRED),
-        OPT_STR('o', "output", &output, "OUT.safetensors", "receives one tensor for each output", OPT_REQUIRED),
-        OPT_CHOICE(0, "executor", &executor, executors,
-                   "what runs it (default: onnxruntime); reference takes files that optimum-cli wrote"),
+        OPT_STR('i', "inputs", &inputs, "IN.safetensors", "one tensor for each input, by name",
+                OPT_REQUIRED),
+        OPT_STR('o', "output", &output, "OUT.safetensors", "receives one tensor for each output",
+                OPT_REQUIRED),
+        OPT_CHOICE(
+            0, "executor", &executor, executors,
+            "what runs it (default: onnxruntime); reference takes files that optimum-cli wrote"),
         OPT_END
     };
 
-    switch (opt_parse(cli, "Run an .onnx file on tensors of a safetensors file.", opts, argc, argv)) {
+    switch (
+        opt_parse(cli, "Run an .onnx file on tensors of a safetensors file.", opts, argc, argv)) {
     case OPT_HELP:
         return CLI_OK;
     case OPT_FAILED:

@@ -1,4 +1,5 @@
-/* cli/main.c: optimum-cli: finds the subcommand, prints what the library logs, turns errors into exit statuses. */
+/* cli/main.c: optimum-cli: finds the subcommand, prints what the library logs, turns errors into
+ * exit statuses. */
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 
 static const struct cli_command commands[] = {
     { "export onnx", cmd_export_onnx, "export a checkpoint to ONNX" },
+    { "inspect", cmd_inspect, "show what a checkpoint or an .onnx file holds" },
     { "run", cmd_run, "run an .onnx file on tensors" },
     { "env", cmd_env, "show versions and libraries, for bug reports" },
 };
@@ -59,7 +61,8 @@ static void on_progress(void *user, const char *what, uint64_t done, uint64_t to
     }
     if (t - cli->progress.started < 0.5)
         return;
-    fprintf(stderr, "\r\033[K%s: %3.0f %% of %.1f MB", what, 100.0 * (double)done / (double)total, (double)total * 1e-6);
+    fprintf(stderr, "\r\033[K%s: %3.0f %% of %.1f MB", what, 100.0 * (double)done / (double)total,
+            (double)total * 1e-6);
     cli->progress.shown = true;
 }
 
@@ -68,8 +71,11 @@ static enum om_level level_of_environment(void)
     static const struct {
         const char *name;
         enum om_level level;
-    } names[] = { { "debug", OM_LOG_DEBUG },     { "info", OM_LOG_INFO },      { "warning", OM_LOG_WARNING },
-                  { "error", OM_LOG_ERROR },     { "critical", OM_LOG_ERROR } };
+    } names[] = { { "debug", OM_LOG_DEBUG },
+                  { "info", OM_LOG_INFO },
+                  { "warning", OM_LOG_WARNING },
+                  { "error", OM_LOG_ERROR },
+                  { "critical", OM_LOG_ERROR } };
     const char *v = getenv("TRANSFORMERS_VERBOSITY");
 
     for (size_t i = 0; v != NULL && i < OM_COUNT(names); i++)
@@ -82,7 +88,8 @@ void cli_set_verbosity(struct cli *cli, int quiet, int verbose)
 {
     const int level = (int)level_of_environment() + verbose - quiet;
 
-    om_ctx_set_log(cli->ctx, on_log, cli, (enum om_level)OM_MAX((int)OM_LOG_ERROR, OM_MIN(level, (int)OM_LOG_DEBUG)));
+    om_ctx_set_log(cli->ctx, on_log, cli,
+                   (enum om_level)OM_MAX((int)OM_LOG_ERROR, OM_MIN(level, (int)OM_LOG_DEBUG)));
     if (quiet == 0 && isatty(STDERR_FILENO))
         om_ctx_set_progress(cli->ctx, on_progress, cli);
 }
@@ -120,9 +127,10 @@ static void print_help(FILE *f)
           f);
     for (size_t i = 0; i < OM_COUNT(commands); i++)
         fprintf(f, "  %-28s%s\n", commands[i].name, commands[i].summary);
-    fputs("\n  -h, --help                  show this help; optimum-cli <command> --help shows more\n"
-          "  --version                   show the version\n",
-          f);
+    fputs(
+        "\n  -h, --help                  show this help; optimum-cli <command> --help shows more\n"
+        "  --version                   show the version\n",
+        f);
 }
 
 /* How many of the arguments name the command, 0 when they do not. */
@@ -174,8 +182,9 @@ static int unknown_command(int argc, char **argv)
 {
     const char *nearest = nearest_command(argc, argv);
 
-    fprintf(stderr, "optimum-cli: error: unknown command \"%s\"%s%s%s (see optimum-cli --help)\n", argv[0],
-            nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+    fprintf(stderr, "optimum-cli: error: unknown command \"%s\"%s%s%s (see optimum-cli --help)\n",
+            argv[0], nearest ? "; did you mean \"" : "", nearest ? nearest : "",
+            nearest ? "\"?" : "");
     return CLI_USAGE;
 }
 

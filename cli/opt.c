@@ -15,7 +15,8 @@
 
 static bool takes_value(const struct opt *o)
 {
-    return o->kind != OPT_KIND_FLAG && o->kind != OPT_KIND_COUNT && (o->kind != OPT_KIND_REFUSE || o->metavar != NULL);
+    return o->kind != OPT_KIND_FLAG && o->kind != OPT_KIND_COUNT &&
+           (o->kind != OPT_KIND_REFUSE || o->metavar != NULL);
 }
 
 static void print_choices(FILE *f, const struct opt *o)
@@ -37,7 +38,8 @@ static void print_metavar(FILE *f, const struct opt *o)
 static bool has_optional(const struct opt *opts)
 {
     for (const struct opt *o = opts; o->kind != OPT_KIND_END; o++)
-        if (o->kind != OPT_KIND_GROUP && o->kind != OPT_KIND_ARG && !(o->flags & (OPT_REQUIRED | OPT_HIDDEN)))
+        if (o->kind != OPT_KIND_GROUP && o->kind != OPT_KIND_ARG &&
+            !(o->flags & (OPT_REQUIRED | OPT_HIDDEN)))
             return true;
     return false;
 }
@@ -92,7 +94,8 @@ static int print_name(FILE *f, const struct opt *o)
     if (o->kind != OPT_KIND_CHOICE)
         return n + fprintf(f, " %s", o->metavar);
     for (const struct opt_choice *c = o->choices; c->name != NULL; c++)
-        snprintf(choices + strlen(choices), sizeof(choices) - strlen(choices), "%s%s", c == o->choices ? "" : ",", c->name);
+        snprintf(choices + strlen(choices), sizeof(choices) - strlen(choices), "%s%s",
+                 c == o->choices ? "" : ",", c->name);
     return n + fprintf(f, " {%s}", choices);
 }
 
@@ -162,8 +165,8 @@ static const struct opt *fail_unknown(struct parse *p, const char *arg, size_t l
             names[n++] = o->name;
     names[n] = NULL;
     nearest = om_sv_nearest((om_sv){ arg, len }, names);
-    cli_usage_error(p->cli, "unknown option --%.*s%s%s%s", (int)len, arg, nearest ? "; did you mean --" : "",
-                    nearest ? nearest : "", nearest ? "?" : "");
+    cli_usage_error(p->cli, "unknown option --%.*s%s%s%s", (int)len, arg,
+                    nearest ? "; did you mean --" : "", nearest ? nearest : "", nearest ? "?" : "");
     return NULL;
 }
 
@@ -179,7 +182,8 @@ static const struct opt *find_long(struct parse *p, const char *arg, size_t len)
         if (exact)
             return o;
         if (found != NULL) {
-            cli_usage_error(p->cli, "option --%.*s is ambiguous: --%s, --%s", (int)len, arg, found->name, o->name);
+            cli_usage_error(p->cli, "option --%.*s is ambiguous: --%s, --%s", (int)len, arg,
+                            found->name, o->name);
             return NULL;
         }
         found = o;
@@ -203,7 +207,8 @@ static int store_int(const struct parse *p, const struct opt *o, const char *tex
     if (!om_sv_i64(om_sv_str(text), &v))
         return cli_usage_error(p->cli, "--%s: expected an integer, found \"%s\"", o->name, text);
     if (v < o->min)
-        return cli_usage_error(p->cli, "--%s: expected an integer from %" PRId64 ", found %" PRId64, o->name, o->min, v);
+        return cli_usage_error(p->cli, "--%s: expected an integer from %" PRId64 ", found %" PRId64,
+                               o->name, o->min, v);
     *(int64_t *)o->out = v;
     return 0;
 }
@@ -213,7 +218,8 @@ static int store_real(const struct parse *p, const struct opt *o, const char *te
     double v;
 
     if (!om_sv_f64(om_sv_str(text), &v) || !(v >= 0.0))
-        return cli_usage_error(p->cli, "--%s: expected a number from 0, found \"%s\"", o->name, text);
+        return cli_usage_error(p->cli, "--%s: expected a number from 0, found \"%s\"", o->name,
+                               text);
     *(double *)o->out = v;
     return 0;
 }
@@ -226,7 +232,8 @@ static int store_choice(const struct parse *p, const struct opt *o, const char *
             return 0;
         }
     }
-    fprintf(stderr, "%s: error: --%s: invalid choice \"%s\" (choose from ", p->cli->command, o->name, text);
+    fprintf(stderr, "%s: error: --%s: invalid choice \"%s\" (choose from ", p->cli->command,
+            o->name, text);
     print_choices(stderr, o);
     fprintf(stderr, ")\n");
     return CLI_USAGE;
@@ -317,12 +324,14 @@ static int check_required(const struct parse *p)
     for (const struct opt *o = p->opts; o->kind != OPT_KIND_END; o++) {
         if (!(o->flags & OPT_REQUIRED) || p->seen[o - p->opts])
             continue;
-        return cli_usage_error(p->cli, o->kind == OPT_KIND_ARG ? "%s is required" : "--%s is required", o->name);
+        return cli_usage_error(
+            p->cli, o->kind == OPT_KIND_ARG ? "%s is required" : "--%s is required", o->name);
     }
     return 0;
 }
 
-enum opt_result opt_parse(const struct cli *cli, const char *summary, const struct opt *opts, int argc, char **argv)
+enum opt_result opt_parse(const struct cli *cli, const char *summary, const struct opt *opts,
+                          int argc, char **argv)
 {
     struct parse p = { .cli = cli, .opts = opts, .summary = summary, .argc = argc, .argv = argv };
     bool only_positional = false;

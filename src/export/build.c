@@ -1,4 +1,5 @@
-/* src/export/build.c: the graphs of an export: built by the architecture, lowered to the opset, simplified. */
+/* src/export/build.c: the graphs of an export: built by the architecture, lowered to the opset,
+ * simplified. */
 #include "export/job.h"
 #include "lower/lower.h"
 #include "pass/pass.h"
@@ -41,7 +42,8 @@ static int fix_axes(struct om_job *job, enum om_part part, struct om_error *err)
     if (fixes == NULL)
         return om_fail(err, OM_E_NOMEM, "out of memory");
     for (size_t i = 0; i < OM_COUNT(symbols); i++)
-        fixes[i] = (struct om_axis_fix){ symbols[i], om_dummy_size(job, part, &how, om_sv_str(symbols[i])) };
+        fixes[i] = (struct om_axis_fix){ symbols[i],
+                                         om_dummy_size(job, part, &how, om_sv_str(symbols[i])) };
     job->arch.fixes = fixes;
     job->arch.n_fixes = OM_COUNT(symbols);
     return 0;
@@ -76,7 +78,9 @@ static int dump(struct om_job *job, struct om_error *err)
     struct om_out out = OM_OUT_INIT;
     const char *path = job->opts->dump_ir;
     const char *slash = strrchr(path, '/');
-    const char *dir = slash == NULL ? "." : om_arena_str(&job->arena, (om_sv){ path, (size_t)(slash - path) + 1 });
+    const char *dir = slash == NULL
+                          ? "."
+                          : om_arena_str(&job->arena, (om_sv){ path, (size_t)(slash - path) + 1 });
     int rc;
 
     for (size_t i = 0; i < job->n_files; i++) {

@@ -1,7 +1,8 @@
 /* src/export/diverge.c: where two executors part ways.
  *
- * The lowered graph is written once more under a hidden name with every value as an output; ONNX Runtime runs it without
- * optimizations, the reference executor runs the same graph, and the first value that differs names the operator. */
+ * The lowered graph is written once more under a hidden name with every value as an output; ONNX
+ * Runtime runs it without optimizations, the reference executor runs the same graph, and the first
+ * value that differs names the operator. */
 #include "export/job.h"
 #include "ref/ref.h"
 
@@ -45,13 +46,15 @@ static void observe(void *user, const struct om_graph *g, om_val v, const struct
     got = om_results_find(h->results, t->name);
     if (got == NULL || got->dtype != t->dtype)
         return;
-    if (got->rank != t->rank || (t->rank > 0 && memcmp(got->dims, t->dims, t->rank * sizeof(*t->dims)) != 0) ||
+    if (got->rank != t->rank ||
+        (t->rank > 0 && memcmp(got->dims, t->dims, t->rank * sizeof(*t->dims)) != 0) ||
         !om_all_close(t, got, h->atol, h->atol, &h->diff))
         h->first = v;
 }
 
-static int hunt_on(const struct om_graph *g, struct om_session *session, const struct om_tensor *inputs,
-                   size_t n_inputs, struct hunt *h, struct om_arena *a, struct om_error *err)
+static int hunt_on(const struct om_graph *g, struct om_session *session,
+                   const struct om_tensor *inputs, size_t n_inputs, struct hunt *h,
+                   struct om_arena *a, struct om_error *err)
 {
     const struct om_ref_opts opts = { .observe = observe, .user = h };
     struct om_results *results = NULL;
@@ -67,7 +70,8 @@ static int hunt_on(const struct om_graph *g, struct om_session *session, const s
     return rc;
 }
 
-static int write_exposed(struct om_job *job, const struct om_graph *g, struct om_out *out, struct om_error *err)
+static int write_exposed(struct om_job *job, const struct om_graph *g, struct om_out *out,
+                         struct om_error *err)
 {
     const struct om_onnx_opts opts = { .opset = job->opset,
                                        .producer_version = "diverge",
@@ -80,8 +84,9 @@ static int write_exposed(struct om_job *job, const struct om_graph *g, struct om
     return om_out_flush(out, err);
 }
 
-const char *om_job_diverge(struct om_job *job, const struct om_job_file *f, const struct om_tensor *inputs,
-                           size_t n_inputs, double atol, struct om_arena *a)
+const char *om_job_diverge(struct om_job *job, const struct om_job_file *f,
+                           const struct om_tensor *inputs, size_t n_inputs, double atol,
+                           struct om_arena *a)
 {
     struct om_session_opts opts = OM_SESSION_OPTS_INIT;
     struct om_session *session = NULL;
@@ -102,13 +107,16 @@ const char *om_job_diverge(struct om_job *job, const struct om_job_file *f, cons
     if (rc == 0)
         rc = hunt_on(f->lowered, session, inputs, n_inputs, &h, a, &err);
     if (rc < 0) {
-        om_log(job->ctx, OM_LOG_DEBUG, "the diverging operator could not be looked for: %s", om_error_text(&err));
+        om_log(job->ctx, OM_LOG_DEBUG, "the diverging operator could not be looked for: %s",
+               om_error_text(&err));
     } else if (h.first.id != 0) {
         const struct om_node *n = &f->lowered->nodes[om_graph_value(f->lowered, h.first)->node];
 
-        text = om_arena_printf(a, "%.*s (%s), max diff: %g", OM_SV(n->name), om_op_name(n->op), h.diff);
+        text = om_arena_printf(a, "%.*s (%s), max diff: %g", OM_SV(n->name), om_op_name(n->op),
+                               h.diff);
     } else {
-        text = om_arena_printf(a, "none in ONNX Runtime without optimizations; its optimizer or the lowering differs");
+        text = om_arena_printf(
+            a, "none in ONNX Runtime without optimizations; its optimizer or the lowering differs");
     }
     om_session_free(session);
     om_out_abort(&out);

@@ -1,4 +1,5 @@
-/* src/export/dummy.c: example inputs for the validation, seeded, by the names and limits of a graph's ports. */
+/* src/export/dummy.c: example inputs for the validation, seeded, by the names and limits of a
+ * graph's ports. */
 #include "export/job.h"
 
 /* SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014). */
@@ -34,7 +35,8 @@ static bool one_token_at_a_time(enum om_part part, const struct om_dummy *how)
     return part == OM_PART_DECODER_PAST || (part == OM_PART_DECODER_MERGED && how->use_cache);
 }
 
-int64_t om_dummy_size(const struct om_job *job, enum om_part part, const struct om_dummy *how, om_sv symbol)
+int64_t om_dummy_size(const struct om_job *job, enum om_part part, const struct om_dummy *how,
+                      om_sv symbol)
 {
     const struct om_shapes *s = &job->opts->shapes;
     const int64_t length = given_or(s->sequence_length, 16);
@@ -45,7 +47,8 @@ int64_t om_dummy_size(const struct om_job *job, enum om_part part, const struct 
         return varied(how, given_or(s->num_choices, 4));
     if (om_sv_is(symbol, "decoder_sequence_length") && one_token_at_a_time(part, how))
         return 1;
-    if (om_sv_is(symbol, "past_decoder_sequence_length") && part == OM_PART_DECODER_MERGED && !how->use_cache)
+    if (om_sv_is(symbol, "past_decoder_sequence_length") && part == OM_PART_DECODER_MERGED &&
+        !how->use_cache)
         return 1; /* fed but not read */
     if (om_sv_is(symbol, "encoder_sequence_length"))
         return how->variant == 0 ? length : length + 2;
@@ -54,8 +57,8 @@ int64_t om_dummy_size(const struct om_job *job, enum om_part part, const struct 
     return varied(how, length);
 }
 
-static int bind_symbols(const struct om_job *job, const struct om_job_file *f, const struct om_dummy *how,
-                        struct om_dim_env *env, struct om_error *err)
+static int bind_symbols(const struct om_job *job, const struct om_job_file *f,
+                        const struct om_dummy *how, struct om_dim_env *env, struct om_error *err)
 {
     const struct om_graph *g = f->built;
 
@@ -99,8 +102,8 @@ static void fill_positions(int64_t *p, int64_t rows, int64_t length, int64_t pas
             p[r * length + i] = limit > 0 ? (past + i) % limit : past + i;
 }
 
-static void fill_ints(uint64_t *state, const struct om_port *port, const struct om_tensor *t, int64_t count,
-                      int64_t past)
+static void fill_ints(uint64_t *state, const struct om_port *port, const struct om_tensor *t,
+                      int64_t count, int64_t past)
 {
     int64_t *p = (int64_t *)(uintptr_t)t->data;
     const int64_t length = t->rank > 0 ? t->dims[t->rank - 1] : 1;
@@ -116,8 +119,8 @@ static void fill_ints(uint64_t *state, const struct om_port *port, const struct 
     }
 }
 
-static int fill(uint64_t *state, const struct om_port *port, const struct om_dummy *how, struct om_tensor *t,
-                int64_t count, int64_t past, struct om_error *err)
+static int fill(uint64_t *state, const struct om_port *port, const struct om_dummy *how,
+                struct om_tensor *t, int64_t count, int64_t past, struct om_error *err)
 {
     if (t->dtype == OM_I64) {
         fill_ints(state, port, t, count, past);
@@ -129,22 +132,24 @@ static int fill(uint64_t *state, const struct om_port *port, const struct om_dum
     } else if (t->dtype == OM_BOOL) {
         memset((void *)(uintptr_t)t->data, how->use_cache ? 1 : 0, (size_t)count);
     } else {
-        return om_fail(err, OM_E_INTERNAL, "input %.*s: no example values of type %s", OM_SV(port->name),
-                       om_dtype_text(t->dtype));
+        return om_fail(err, OM_E_INTERNAL, "input %.*s: no example values of type %s",
+                       OM_SV(port->name), om_dtype_text(t->dtype));
     }
     return 0;
 }
 
-static int make_input(const struct om_graph *g, const struct om_port *port, const struct om_dim_env *env,
-                      const struct om_dummy *how, uint64_t *state, struct om_arena *a, struct om_tensor *t,
-                      struct om_error *err)
+static int make_input(const struct om_graph *g, const struct om_port *port,
+                      const struct om_dim_env *env, const struct om_dummy *how, uint64_t *state,
+                      struct om_arena *a, struct om_tensor *t, struct om_error *err)
 {
     const struct om_value *v = om_graph_value(g, port->val);
     int64_t *dims = om_arena_array(a, v->rank + 1, sizeof(*dims));
     int64_t past = 0, count;
     uint64_t bytes;
 
-    *t = (struct om_tensor){ .name = om_arena_str(a, port->name), .dtype = v->dtype, .rank = v->rank, .dims = dims };
+    *t = (struct om_tensor){
+        .name = om_arena_str(a, port->name), .dtype = v->dtype, .rank = v->rank, .dims = dims
+    };
     if (dims == NULL || t->name == NULL)
         return om_fail(err, OM_E_NOMEM, "out of memory");
     for (uint32_t k = 0; k < v->rank; k++)
@@ -158,8 +163,9 @@ static int make_input(const struct om_graph *g, const struct om_port *port, cons
     return fill(state, port, how, t, count, past, err);
 }
 
-int om_dummy_inputs(const struct om_job *job, const struct om_job_file *f, const struct om_dummy *how,
-                    struct om_arena *a, struct om_tensor **inputs, size_t *n, struct om_error *err)
+int om_dummy_inputs(const struct om_job *job, const struct om_job_file *f,
+                    const struct om_dummy *how, struct om_arena *a, struct om_tensor **inputs,
+                    size_t *n, struct om_error *err)
 {
     const struct om_graph *g = f->built;
     uint64_t state = 42u + (uint64_t)how->variant;

@@ -26,8 +26,9 @@ static void job_release(struct om_job *job)
 
 static void put_differences(const struct om_job *job, const struct om_verdict *v, struct om_buf *b)
 {
-    om_buf_adds(b, "The maximum absolute difference between the output of the reference model and the ONNX "
-                   "exported model is not within the set tolerance ");
+    om_buf_adds(
+        b, "The maximum absolute difference between the output of the reference model and the ONNX "
+           "exported model is not within the set tolerance ");
     om_buf_real(b, v->atol);
     om_buf_addc(b, ':');
     for (size_t i = 0; i < v->n; i++) {
@@ -47,17 +48,20 @@ static int conclude(struct om_job *job, const struct om_verdict *v, struct om_er
     int rc;
 
     if (v->n == 0) {
-        om_log(job->ctx, OM_LOG_INFO, "The ONNX export succeeded and the exported model was saved at: %s", dir);
+        om_log(job->ctx, OM_LOG_INFO,
+               "The ONNX export succeeded and the exported model was saved at: %s", dir);
         return 0;
     }
     put_differences(job, v, &text);
     rc = om_buf_check(&text, err);
     if (rc == 0 && job->opts->strict)
-        rc = om_fail(err, OM_E_MISMATCH, "the exported model in %s differs from the reference: %.*s", dir,
-                     OM_SV(om_buf_sv(&text)));
+        rc =
+            om_fail(err, OM_E_MISMATCH, "the exported model in %s differs from the reference: %.*s",
+                    dir, OM_SV(om_buf_sv(&text)));
     else if (rc == 0)
         om_log(job->ctx, OM_LOG_WARNING,
-               "The ONNX export succeeded with the warning: %.*s.\n The exported model was saved at: %s",
+               "The ONNX export succeeded with the warning: %.*s.\n The exported model was saved "
+               "at: %s",
                OM_SV(om_buf_sv(&text)), dir);
     om_buf_release(&text);
     return rc;

@@ -1,7 +1,8 @@
 /* src/export/publish.c: the files of an export, from hidden names to final ones.
  *
- * Order matters: the models that will be replaced go first, then weights and configuration get their names, the models
- * last. Whenever the program stops, no model lies beside weights that are not its own. */
+ * Order matters: the models that will be replaced go first, then weights and configuration get
+ * their names, the models last. Whenever the program stops, no model lies beside weights that are
+ * not its own. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,8 +59,8 @@ static const char *base_name(const char *path)
     return slash == NULL ? path : slash + 1;
 }
 
-/* The file beside the models must lie there itself: ONNX Runtime reads no external data through a link that leaves the
- * model's directory, which is how the Hub's cache stores a checkpoint. */
+/* The file beside the models must lie there itself: ONNX Runtime reads no external data through a
+ * link that leaves the model's directory, which is how the Hub's cache stores a checkpoint. */
 static int check_in_place(const struct om_job *job, const char *target, struct om_error *err)
 {
     char *file = realpath(target, NULL), *dir = realpath(job->opts->out_dir, NULL);
@@ -69,10 +70,11 @@ static int check_in_place(const struct om_job *job, const char *target, struct o
     if (file == NULL || dir == NULL)
         rc = om_fail(err, OM_E_IO, "%s: %s", target, strerror(errno));
     else if (strncmp(file, dir, len) != 0 || file[len] != '/')
-        rc = om_fail(err, OM_E_UNSUPPORTED,
-                     "%s is a link to %s, outside of the output directory, where ONNX Runtime would not "
-                     "read it: choose another OUTPUT, or --weights embedded",
-                     target, file);
+        rc = om_fail(
+            err, OM_E_UNSUPPORTED,
+            "%s is a link to %s, outside of the output directory, where ONNX Runtime would not "
+            "read it: choose another OUTPUT, or --weights embedded",
+            target, file);
     free(file);
     free(dir);
     return rc;
@@ -139,7 +141,8 @@ static int stage_bytes(struct om_job *job, const char *name, om_sv bytes, struct
     return om_out_write(&aside->out, bytes.ptr, bytes.len, err);
 }
 
-/* config.json with the values that the export decides: use_cache as Optimum sets it, and a given pad token. */
+/* config.json with the values that the export decides: use_cache as Optimum sets it, and a given
+ * pad token. */
 static int stage_config(struct om_job *job, struct om_error *err)
 {
     struct om_json_patch patches[2];
@@ -164,15 +167,13 @@ static int stage_config(struct om_job *job, struct om_error *err)
     return rc;
 }
 
-/* A checkpoint without generation_config.json: what GenerationConfig.from_model_config takes out of config.json. */
+/* A checkpoint without generation_config.json: what GenerationConfig.from_model_config takes out of
+ * config.json. */
 static int stage_derived_generation_config(struct om_job *job, struct om_error *err)
 {
-    static const char *const keys[] = { "bos_token_id",
-                                        "decoder_start_token_id",
-                                        "eos_token_id",
-                                        "forced_bos_token_id",
-                                        "forced_eos_token_id",
-                                        "pad_token_id" };
+    static const char *const keys[] = { "bos_token_id",        "decoder_start_token_id",
+                                        "eos_token_id",        "forced_bos_token_id",
+                                        "forced_eos_token_id", "pad_token_id" };
     struct om_buf text = OM_BUF_INIT(1 << 20);
     int rc;
 
@@ -284,7 +285,8 @@ static bool writes_part(const struct om_job *job, enum om_part part)
     return false;
 }
 
-/* New weights make every model that may point into the old ones invalid, also one this export does not write. */
+/* New weights make every model that may point into the old ones invalid, also one this export does
+ * not write. */
 static bool replaces_weights(const struct om_job *job)
 {
     for (size_t i = 0; i < job->n_asides; i++)

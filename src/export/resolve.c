@@ -1,8 +1,10 @@
-/* src/export/resolve.c: from the options to what is exported: directory, library, configuration, architecture, task. */
+/* src/export/resolve.c: from the options to what is exported: directory, library, configuration,
+ * architecture, task. */
 #include "export/job.h"
 #include "lower/lower.h"
 
-static const char *const libraries[] = { "transformers", "sentence_transformers", "diffusers", "timm", NULL };
+static const char *const libraries[] = { "transformers", "sentence_transformers", "diffusers",
+                                         "timm", NULL };
 
 static bool has_file(struct om_job *job, const char *name)
 {
@@ -28,8 +30,8 @@ static int find_model_dir(struct om_job *job, struct om_error *err)
     if (om_dir_exists(model))
         return 0;
     if (om_file_exists(model))
-        return om_fail(err, OM_E_MISSING,
-                       "%s: is a file; --model takes the checkpoint's directory", model);
+        return om_fail(err, OM_E_MISSING, "%s: is a file; --model takes the checkpoint's directory",
+                       model);
     return om_fail(err, OM_E_MISSING,
                    "%s: no such directory (models are not downloaded from the Hub by this version: "
                    "download the repository first)",
@@ -49,7 +51,8 @@ static int resolve_library(struct om_job *job, struct om_error *err)
     }
     if (strcmp(library, "sentence_transformers") == 0) {
         if (!om_sentence_detect(job->opts->model))
-            return om_fail(err, OM_E_MISSING, "%s: not a sentence-transformers model: it has no modules.json",
+            return om_fail(err, OM_E_MISSING,
+                           "%s: not a sentence-transformers model: it has no modules.json",
                            job->opts->model);
         OM_TRY(om_sentence_open(&job->arena, job->opts->model, &job->sentence, err));
         job->dir = om_sentence_transformer_dir(job->sentence);
@@ -60,8 +63,9 @@ static int resolve_library(struct om_job *job, struct om_error *err)
                        job->opts->model, library);
     nearest = om_sv_nearest(om_sv_str(library), libraries);
     return om_fail(err, OM_E_USAGE,
-                   "unknown library \"%s\"%s%s%s (known: transformers, sentence_transformers)", library,
-                   nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+                   "unknown library \"%s\"%s%s%s (known: transformers, sentence_transformers)",
+                   library, nearest ? "; did you mean \"" : "", nearest ? nearest : "",
+                   nearest ? "\"?" : "");
 }
 
 static int resolve_arch(struct om_job *job, struct om_error *err)
@@ -78,11 +82,12 @@ static int resolve_arch(struct om_job *job, struct om_error *err)
         names[n] = om_archs[n].model_type;
     names[n] = NULL;
     nearest = om_sv_nearest(om_sv_str(type), names);
-    return om_fail(err, OM_E_UNSUPPORTED,
-                   "%s: model type \"%s\" is not supported%s%s%s; `optimum-cli export onnx --list` shows "
-                   "those that are",
-                   job->config.path, type, nearest ? " (the nearest that is: \"" : "",
-                   nearest ? nearest : "", nearest ? "\")" : "");
+    return om_fail(
+        err, OM_E_UNSUPPORTED,
+        "%s: model type \"%s\" is not supported%s%s%s; `optimum-cli export onnx --list` shows "
+        "those that are",
+        job->config.path, type, nearest ? " (the nearest that is: \"" : "", nearest ? nearest : "",
+        nearest ? "\")" : "");
 }
 
 static const struct om_task *task_named(const char *name)
@@ -101,13 +106,16 @@ static int fail_unknown_task(struct om_job *job, struct om_error *err)
 
     if (nearest == NULL)
         return om_fail(err, OM_E_USAGE,
-                       "unknown task \"%s\"; `optimum-cli export onnx --list` shows the tasks of every model type",
+                       "unknown task \"%s\"; `optimum-cli export onnx --list` shows the tasks of "
+                       "every model type",
                        name.ptr);
     if (past && om_sv_is(plain, nearest))
-        return om_fail(err, OM_E_USAGE, "the task \"%s\" has no form \"%s\": nothing in it is generated step by step",
-                       nearest, name.ptr);
-    return om_fail(err, OM_E_USAGE, "unknown task \"%s\"; did you mean \"%s%s\"?", name.ptr, nearest,
-                   past && task_named(nearest)->cache ? suffix.ptr : "");
+        return om_fail(
+            err, OM_E_USAGE,
+            "the task \"%s\" has no form \"%s\": nothing in it is generated step by step", nearest,
+            name.ptr);
+    return om_fail(err, OM_E_USAGE, "unknown task \"%s\"; did you mean \"%s%s\"?", name.ptr,
+                   nearest, past && task_named(nearest)->cache ? suffix.ptr : "");
 }
 
 static int fail_task_not_offered(struct om_job *job, const char *name, struct om_error *err)
@@ -126,14 +134,16 @@ static int fail_task_not_offered(struct om_job *job, const char *name, struct om
     return rc;
 }
 
-/* The task of the class in config.json; the headless model when there is none that this program exports. */
+/* The task of the class in config.json; the headless model when there is none that this program
+ * exports. */
 static void detect_task(struct om_job *job)
 {
     const char *const *classes = job->config.architectures;
 
     job->detected = true;
     job->arch.task = NULL;
-    for (; job->sentence == NULL && classes != NULL && *classes != NULL && job->arch.task == NULL; classes++)
+    for (; job->sentence == NULL && classes != NULL && *classes != NULL && job->arch.task == NULL;
+         classes++)
         job->arch.task = om_task_of_class(om_sv_str(*classes));
     if (job->arch.task == NULL || !om_arch_has_task(job->arch.arch, job->arch.task))
         job->arch.task = task_named("feature-extraction");
@@ -162,20 +172,22 @@ static int check_task(struct om_job *job, struct om_error *err)
     if (name == NULL)
         return om_fail(err, OM_E_NOMEM, "out of memory");
     if (a->past && job->opts->monolith)
-        return om_fail(err, OM_E_USAGE,
-                       "the task %s is not compatible with --monolith: use `--task %s --monolith`, or "
-                       "`--task %s` without --monolith",
-                       name, a->task->name, name);
+        return om_fail(
+            err, OM_E_USAGE,
+            "the task %s is not compatible with --monolith: use `--task %s --monolith`, or "
+            "`--task %s` without --monolith",
+            name, a->task->name, name);
     if (a->arch->kind == OM_ARCH_SEQ2SEQ && a->task->head == OM_HEAD_CAUSAL_LM)
         return om_fail(err, OM_E_UNSUPPORTED,
                        "%s is an encoder-decoder, which is incompatible with the task %s; use "
                        "text2text-generation",
                        job->config.model_type, name);
     if (job->sentence != NULL && (a->past || a->task->head != OM_HEAD_HIDDEN))
-        return om_fail(err, OM_E_UNSUPPORTED,
-                       "a sentence-transformers model is exported for feature-extraction, not for %s (use "
-                       "--library-name transformers to export the bare transformer)",
-                       name);
+        return om_fail(
+            err, OM_E_UNSUPPORTED,
+            "a sentence-transformers model is exported for feature-extraction, not for %s (use "
+            "--library-name transformers to export the bare transformer)",
+            name);
     if (!om_arch_has_task(a->arch, a->task) || (a->past && !om_arch_has_past(a->arch, a->task)))
         return fail_task_not_offered(job, name, err);
     return 0;
@@ -187,10 +199,11 @@ static int check_pad_token(struct om_job *job, struct om_error *err)
         job->config.pad_token_id = job->opts->pad_token_id;
     if (job->arch.arch->kind == OM_ARCH_DECODER && job->arch.task->head == OM_HEAD_SEQUENCE &&
         job->config.pad_token_id < 0)
-        return om_fail(err, OM_E_CONFIG,
-                       "%s: no pad_token_id, which text-classification with %s needs to find the last "
-                       "token; give it with --pad_token_id",
-                       job->config.path, job->config.model_type);
+        return om_fail(
+            err, OM_E_CONFIG,
+            "%s: no pad_token_id, which text-classification with %s needs to find the last "
+            "token; give it with --pad_token_id",
+            job->config.path, job->config.model_type);
     return 0;
 }
 
@@ -228,7 +241,7 @@ int om_job_resolve(struct om_job *job, struct om_error *err)
     job->arch.ctx = job->ctx;
     if (job->opset < OM_OPSET_DEFAULT)
         om_log(job->ctx, OM_LOG_WARNING,
-               "Opset %d is lower than the recommended minimum opset (%d) to export %s.", job->opset,
-               OM_OPSET_DEFAULT, job->config.model_type);
+               "Opset %d is lower than the recommended minimum opset (%d) to export %s.",
+               job->opset, OM_OPSET_DEFAULT, job->config.model_type);
     return 0;
 }

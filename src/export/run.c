@@ -7,7 +7,8 @@
 #include "ref/ref.h"
 
 /* The tensors of a file as inputs; data stay in the mapping. */
-static int load_inputs(struct om_arena *a, const struct om_ckpt *ck, struct om_tensor **out, struct om_error *err)
+static int load_inputs(struct om_arena *a, const struct om_ckpt *ck, struct om_tensor **out,
+                       struct om_error *err)
 {
     struct om_tensor *t = om_arena_array(a, ck->len + 1, sizeof(*t));
 
@@ -30,8 +31,8 @@ static int load_inputs(struct om_arena *a, const struct om_ckpt *ck, struct om_t
     return 0;
 }
 
-static int run_reference(struct om_ctx *ctx, const char *model, const struct om_tensor *inputs, size_t n,
-                         const char *output, struct om_arena *a, struct om_error *err)
+static int run_reference(struct om_ctx *ctx, const char *model, const struct om_tensor *inputs,
+                         size_t n, const char *output, struct om_arena *a, struct om_error *err)
 {
     const struct om_ref_opts opts = { .ctx = ctx };
     struct om_onnx_file *file = NULL;
@@ -52,7 +53,8 @@ static int run_reference(struct om_ctx *ctx, const char *model, const struct om_
     return rc;
 }
 
-static int write_results(const struct om_results *r, const char *output, struct om_arena *a, struct om_error *err)
+static int write_results(const struct om_results *r, const char *output, struct om_arena *a,
+                         struct om_error *err)
 {
     const size_t n = om_results_count(r);
     struct om_tensor *t = om_arena_array(a, n + 1, sizeof(*t));
@@ -64,8 +66,8 @@ static int write_results(const struct om_results *r, const char *output, struct 
     return om_safetensors_write(output, t, n, err);
 }
 
-static int run_onnxruntime(struct om_ctx *ctx, const char *model, const struct om_tensor *inputs, size_t n,
-                           const char *output, struct om_arena *a, struct om_error *err)
+static int run_onnxruntime(struct om_ctx *ctx, const char *model, const struct om_tensor *inputs,
+                           size_t n, const char *output, struct om_arena *a, struct om_error *err)
 {
     const struct om_session_opts opts = OM_SESSION_OPTS_INIT;
     struct om_session *session = NULL;

@@ -1,7 +1,8 @@
-/* src/export/validate.c: ONNX Runtime on the written files against the reference executor on the graphs.
+/* src/export/validate.c: ONNX Runtime on the written files against the reference executor on the
+ * graphs.
  *
- * The report has Optimum's words (optimum/exporters/onnx/convert.py). Every dynamic axis is tried in two sizes; the second round is
- * silent unless it finds something. */
+ * The report has Optimum's words (optimum/exporters/onnx/convert.py). Every dynamic axis is tried
+ * in two sizes; the second round is silent unless it finds something. */
 #include <math.h>
 #include <stdio.h>
 
@@ -53,12 +54,13 @@ static double element(const struct om_tensor *t, int64_t i)
 {
     double v = 0.0;
 
-    om_convert(&v, OM_F64, (const char *)t->data + (size_t)i * om_dtype_size(t->dtype), t->dtype, 1);
+    om_convert(&v, OM_F64, (const char *)t->data + (size_t)i * om_dtype_size(t->dtype), t->dtype,
+               1);
     return v;
 }
 
-bool om_all_close(const struct om_tensor *ref, const struct om_tensor *got, double atol, double rtol,
-                  double *max_diff)
+bool om_all_close(const struct om_tensor *ref, const struct om_tensor *got, double atol,
+                  double rtol, double *max_diff)
 {
     bool close = true;
     int64_t n = 0;
@@ -80,7 +82,8 @@ bool om_all_close(const struct om_tensor *ref, const struct om_tensor *got, doub
 
 static bool same_shape(const struct om_tensor *a, const struct om_tensor *b)
 {
-    return a->rank == b->rank && (a->rank == 0 || memcmp(a->dims, b->dims, a->rank * sizeof(*a->dims)) == 0);
+    return a->rank == b->rank &&
+           (a->rank == 0 || memcmp(a->dims, b->dims, a->rank * sizeof(*a->dims)) == 0);
 }
 
 /* ---- the report ---- */
@@ -95,7 +98,8 @@ static void report_divergence(struct check *c, const struct om_tensor *inputs, s
     c->named = true;
     where = om_job_diverge(c->job, c->file, inputs, n, c->atol, &a);
     if (where != NULL)
-        om_log(c->job->ctx, OM_LOG_ERROR, "\t- The first operator where both sides differ: %s", where);
+        om_log(c->job->ctx, OM_LOG_ERROR, "\t- The first operator where both sides differ: %s",
+               where);
     om_arena_release(&a);
 }
 
@@ -116,7 +120,8 @@ static int note_difference(struct check *c, const char *name, double diff, struc
     if (!om_grow(&v->differences, &v->cap, v->n + 1, sizeof(*v->differences)))
         return om_fail(err, OM_E_NOMEM, "out of memory");
     d = &v->differences[v->n];
-    *d = (struct om_difference){ c->file->part, om_arena_str(&c->job->arena, om_sv_str(name)), diff };
+    *d = (struct om_difference){ c->file->part, om_arena_str(&c->job->arena, om_sv_str(name)),
+                                 diff };
     if (d->name == NULL)
         return om_fail(err, OM_E_NOMEM, "out of memory");
     v->n++;
@@ -124,15 +129,16 @@ static int note_difference(struct check *c, const char *name, double diff, struc
 }
 
 /* *close tells whether the values are; shapes that differ are an error. */
-static int compare_output(struct check *c, const struct om_tensor *ref, const struct om_tensor *got, bool *close,
-                          struct om_error *err)
+static int compare_output(struct check *c, const struct om_tensor *ref, const struct om_tensor *got,
+                          bool *close, struct om_error *err)
 {
     struct om_buf line = OM_BUF_INIT(1 << 16);
     const bool shapes = same_shape(ref, got);
     double diff = 0.0;
     int rc = 0;
 
-    /* The line is an error as well where one follows: a quiet report would not say which output is meant. */
+    /* The line is an error as well where one follows: a quiet report would not say which output is
+     * meant. */
     *close = shapes && om_all_close(ref, got, c->atol, c->atol, &diff);
     om_buf_printf(&line, "\t- Validating ONNX Model output \"%s\":", ref->name);
     log_line(c, *close ? OM_LOG_INFO : OM_LOG_ERROR, &line);
@@ -147,7 +153,8 @@ static int compare_output(struct check *c, const struct om_tensor *ref, const st
         om_buf_adds(&line, " (reference) and ");
         put_shape(&line, got);
         rc = om_fail(err, OM_E_MISMATCH,
-                     "Output shapes do not match between reference model and ONNX exported model: %s: %.*s (ONNX)",
+                     "Output shapes do not match between reference model and ONNX exported model: "
+                     "%s: %.*s (ONNX)",
                      ref->name, OM_SV(om_buf_sv(&line)));
         om_buf_release(&line);
         return rc;
@@ -175,8 +182,8 @@ static int compare_output(struct check *c, const struct om_tensor *ref, const st
 
 /* ---- one round ---- */
 
-static int compare_all(struct check *c, const struct om_tensor *refs, size_t n, const struct om_results *results,
-                       bool *all_close, struct om_error *err)
+static int compare_all(struct check *c, const struct om_tensor *refs, size_t n,
+                       const struct om_results *results, bool *all_close, struct om_error *err)
 {
     *all_close = true;
     for (size_t i = 0; i < n; i++) {
@@ -184,7 +191,8 @@ static int compare_all(struct check *c, const struct om_tensor *refs, size_t n, 
         bool close = true;
 
         if (got == NULL)
-            return om_fail(err, OM_E_MISMATCH, "%s: output \"%s\" is missing", c->path, refs[i].name);
+            return om_fail(err, OM_E_MISMATCH, "%s: output \"%s\" is missing", c->path,
+                           refs[i].name);
         OM_TRY(compare_output(c, &refs[i], got, &close, err));
         *all_close = *all_close && close;
     }
@@ -229,7 +237,8 @@ static int check_names(struct check *c, struct om_error *err)
 
     for (size_t i = 0; i < om_session_output_count(c->session); i++)
         if (!has_output(c->file->built, om_session_output(c->session, i)->name))
-            return om_fail(err, OM_E_MISMATCH, "%s: output \"%s\" is not one of the reference model", c->path,
+            return om_fail(err, OM_E_MISMATCH,
+                           "%s: output \"%s\" is not one of the reference model", c->path,
                            om_session_output(c->session, i)->name);
     om_buf_adds(&names, "\t-[✓] ONNX model output names match reference model (");
     for (size_t i = 0; i < block->n_outputs; i++)
@@ -256,7 +265,8 @@ static int run_rounds(struct check *c, struct om_error *err)
     return 0;
 }
 
-static int validate_file(struct om_job *job, struct om_job_file *f, struct om_verdict *v, struct om_error *err)
+static int validate_file(struct om_job *job, struct om_job_file *f, struct om_verdict *v,
+                         struct om_error *err)
 {
     struct om_session_opts opts = OM_SESSION_OPTS_INIT;
     struct check c = { .job = job, .file = f, .verdict = v };
@@ -296,13 +306,14 @@ static uint64_t weight_bytes(const struct om_job *job)
     return most;
 }
 
-/* A session holds its weights once, and while an embedded model is parsed also the message it came in. 16-bit
- * weights are widened on both sides, which doubles them. */
+/* A session holds its weights once, and while an embedded model is parsed also the message it came
+ * in. 16-bit weights are widened on both sides, which doubles them. */
 static uint64_t session_memory(const struct om_job *job)
 {
     const uint64_t weights = weight_bytes(job);
 
-    return weights * (job->weights == OM_WEIGHTS_EMBEDDED ? 2 : 1) + weights + ((uint64_t)256 << 20);
+    return weights * (job->weights == OM_WEIGHTS_EMBEDDED ? 2 : 1) + weights +
+           ((uint64_t)256 << 20);
 }
 
 static bool meminfo_available(uint64_t *bytes)
@@ -332,9 +343,11 @@ static const char *obstacle(struct om_job *job, struct om_error *why)
 
     if (om_ort_version(&version, &path, why) < 0)
         return om_error_text(why);
-    if (job->opts->validation == OM_VALIDATE_AUTO && meminfo_available(&available) && need > available) {
+    if (job->opts->validation == OM_VALIDATE_AUTO && meminfo_available(&available) &&
+        need > available) {
         om_fail(why, OM_E_LIMIT,
-                "it would need about %" PRIu64 " MB of memory and %" PRIu64 " MB are available (--validate forces it)",
+                "it would need about %" PRIu64 " MB of memory and %" PRIu64
+                " MB are available (--validate forces it)",
                 need >> 20, available >> 20);
         return om_error_text(why);
     }
@@ -351,7 +364,8 @@ int om_job_validate(struct om_job *job, struct om_verdict *v, struct om_error *e
         return 0;
     reason = obstacle(job, &why);
     if (reason != NULL && (job->opts->validation == OM_VALIDATE_ALWAYS || job->opts->strict))
-        rc = om_fail(err, OM_E_RUNTIME, "the exported model in %s cannot be validated: %s", job->opts->out_dir, reason);
+        rc = om_fail(err, OM_E_RUNTIME, "the exported model in %s cannot be validated: %s",
+                     job->opts->out_dir, reason);
     else if (reason != NULL)
         om_log(job->ctx, OM_LOG_WARNING, "The exported model was not validated: %s", reason);
     om_error_release(&why);
@@ -360,8 +374,10 @@ int om_job_validate(struct om_job *job, struct om_verdict *v, struct om_error *e
     for (size_t i = 0; i < job->n_files; i++) {
         rc = validate_file(job, &job->files[i], v, err);
         if (rc < 0)
-            return om_wrap(err, rc, "An error occurred during validation, but the model was saved nonetheless at %s",
-                           job->opts->out_dir);
+            return om_wrap(
+                err, rc,
+                "An error occurred during validation, but the model was saved nonetheless at %s",
+                job->opts->out_dir);
     }
     return 0;
 }

@@ -2,6 +2,7 @@
  * lie inside of the file and which can be laid out again. */
 #include "fuzz.h"
 #include "onnx/onnx.h"
+#include "onnx/summary.h"
 
 static void check_graph(const struct om_graph *g, const uint8_t *bytes, size_t size)
 {
@@ -27,6 +28,23 @@ static void check_graph(const struct om_graph *g, const uint8_t *bytes, size_t s
     FUZZ_CHECK(om_onnx_embedded_size(g) > 0);
 }
 
+/* The summary reads any operators; what it names are views of the bytes. */
+static void summarize(const struct om_file *model)
+{
+    struct om_arena a = OM_ARENA_INIT(64u << 20);
+    struct om_error err = OM_ERROR_INIT;
+    struct om_onnx_summary s;
+
+    if (om_onnx_summarize(&a, model, &s, &err) < 0)
+        FUZZ_CHECK(om_error_text(&err)[0] != '\0');
+    else
+        for (size_t i = 0; i < s.weights.len; i++)
+            fuzz_touch(s.weights.items[i].name.ptr, s.weights.items[i].name.len, 0,
+                       s.weights.items[i].name.len);
+    om_error_release(&err);
+    om_arena_release(&a);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     uint8_t *copy = fuzz_copy(data, size);
@@ -45,6 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         om_graph_free(g);
         om_onnx_close(file);
     }
+    summarize(&model);
     om_error_release(&err);
     om_arena_release(&a);
     free(copy);
