@@ -45,6 +45,7 @@ static const struct om_field t5_fields[] = {
     OM_FIELD_STR(struct t5, act_name, "dense_act_fn", NULL),
     OM_FIELD_BOOL(struct t5, tied, "tie_word_embeddings", true),
     OM_FIELD_REFUSE("pruned_heads", "{}"),
+    OM_FIELD_REFUSE("tie_encoder_decoder", "false"),
     OM_FIELD_END
 };
 

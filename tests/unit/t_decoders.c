@@ -1,0 +1,123 @@
+/* tests/unit/t_decoders.c: configurations of gpt2, llama and t5: what they may leave out, and what
+ * is refused with its key. */
+#include "arch/arch.h"
+#include "fixture.h"
+
+static int read(struct test *t, struct om_arena *a, const char *text, const struct om_arch **arch,
+                void **cfg, struct om_error *err)
+{
+    const char *dir = test_tmpdir(t);
+    struct om_config config;
+    int rc;
+
+    fixture_file(t, dir, "config.json", text);
+    CHECK_OK(t, om_config_open(a, dir, &config, err), err);
+    if (test_failed(t))
+        return OM_E_INTERNAL;
+    *arch = om_arch_find(config.model_type);
+    rc = om_arch_config(a, *arch, &config, cfg, err);
+    om_config_close(&config);
+    return rc;
+}
+
+static void refused(struct test *t)
+{
+    static const struct {
+        const char *config, *message;
+        int rc;
+    } cases[] = {
+        { "{\"model_type\":\"gpt2\",\"add_cross_attention\":true}", "\"add_cross_attention\"",
+          OM_E_UNSUPPORTED },
+        { "{\"model_type\":\"gpt2\",\"pruned_heads\":{\"0\":[1]}}", "\"pruned_heads\"",
+          OM_E_UNSUPPORTED },
+        { "{\"model_type\":\"gpt2\",\"n_embd\":30}", "n_embd 30 is not a multiple of n_head 12",
+          OM_E_CONFIG },
+        { "{\"model_type\":\"gpt2\",\"n_layer\":0}", "\"n_layer\"", OM_E_CONFIG },
+        { "{\"model_type\":\"gpt2\",\"activation_function\":\"gleu\"}", "\"activation_function\"",
+          OM_E_CONFIG },
+        { "{\"model_type\":\"llama\",\"partial_rotary_factor\":0.5}", "\"partial_rotary_factor\"",
+          OM_E_UNSUPPORTED },
+        { "{\"model_type\":\"llama\",\"num_key_value_heads\":3}",
+          "num_attention_heads 32 is not a multiple of num_key_value_heads 3", OM_E_CONFIG },
+        { "{\"model_type\":\"llama\",\"hidden_size\":8}", "hidden_size 8 is too small",
+          OM_E_CONFIG },
+        { "{\"model_type\":\"llama\",\"head_dim\":5}", "heads of size 5", OM_E_CONFIG },
+        { "{\"model_type\":\"llama\",\"head_dim\":2000000000}", "heads of size 2000000000",
+          OM_E_CONFIG },
+        { "{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"x\"}}", "rope_type \"x\"",
+          OM_E_UNSUPPORTED },
+        { "{\"model_type\":\"t5\",\"feed_forward_proj\":\"gated-\"}", "\"feed_forward_proj\"",
+          OM_E_CONFIG },
+        { "{\"model_type\":\"t5\",\"feed_forward_proj\":\"half-relu\"}",
+          "\"feed_forward_proj\": unknown activation \"half-relu\"", OM_E_CONFIG },
+        { "{\"model_type\":\"t5\",\"dense_act_fn\":\"nothing\"}",
+          "\"dense_act_fn\": unknown activation \"nothing\"", OM_E_CONFIG },
+        { "{\"model_type\":\"t5\",\"relative_attention_num_buckets\":3}",
+          "\"relative_attention_num_buckets\"", OM_E_CONFIG },
+        { "{\"model_type\":\"t5\",\"relative_attention_max_distance\":16}",
+          "relative_attention_max_distance 16 is not above half", OM_E_CONFIG },
+        { "{\"model_type\":\"t5\",\"relative_attention_max_distance\":1000000000}",
+          "\"relative_attention_max_distance\"", OM_E_CONFIG },
+        { "{\"model_type\":\"t5\",\"tie_encoder_decoder\":true}", "\"tie_encoder_decoder\"",
+          OM_E_UNSUPPORTED },
+    };
+
+    for (size_t i = 0; i < OM_COUNT(cases); i++) {
+        struct om_arena a = OM_ARENA_INIT(1u << 20);
+        struct om_error err = OM_ERROR_INIT;
+        const struct om_arch *arch = NULL;
+        void *cfg = NULL;
+
+        test_case(t, "%s", cases[i].config);
+        CHECK_INT(t, read(t, &a, cases[i].config, &arch, &cfg, &err), cases[i].rc);
+        CHECK_HAS(t, om_error_text(&err), cases[i].message);
+        CHECK_HAS(t, om_error_text(&err), "config.json");
+        om_error_release(&err);
+        om_arena_release(&a);
+    }
+}
+
+/* The cache tells what was derived. */
+static void derived(struct test *t)
+{
+    static const struct {
+        const char *config;
+        struct om_kv want;
+    } cases[] = {
+        { "{\"model_type\":\"gpt2\"}", { 12, 12, 64, 0 } },
+        { "{\"model_type\":\"gpt2\",\"num_hidden_layers\":3,\"hidden_size\":20,"
+          "\"num_attention_heads\":5}",
+          { 3, 5, 4, 0 } },
+        { "{\"model_type\":\"llama\"}", { 32, 32, 128, 0 } },
+        { "{\"model_type\":\"llama\",\"num_key_value_heads\":4,\"head_dim\":null}",
+          { 32, 4, 128, 0 } },
+        { "{\"model_type\":\"llama\",\"num_key_value_heads\":null,\"head_dim\":16}",
+          { 32, 32, 16, 0 } },
+        { "{\"model_type\":\"t5\"}", { 6, 8, 64, 512 } },
+        { "{\"model_type\":\"t5\",\"num_layers\":2,\"num_decoder_layers\":null,\"d_kv\":3}",
+          { 2, 8, 3, 512 } },
+        { "{\"model_type\":\"t5\",\"num_layers\":2,\"num_decoder_layers\":5,\"d_model\":7}",
+          { 5, 8, 64, 7 } },
+    };
+
+    for (size_t i = 0; i < OM_COUNT(cases); i++) {
+        struct om_arena a = OM_ARENA_INIT(1u << 20);
+        struct om_error err = OM_ERROR_INIT;
+        const struct om_arch *arch = NULL;
+        struct om_kv kv = { 0 };
+        void *cfg = NULL;
+
+        test_case(t, "%s", cases[i].config);
+        CHECK_OK(t, read(t, &a, cases[i].config, &arch, &cfg, &err), &err);
+        if (cfg)
+            arch->kv(cfg, &kv);
+        CHECK_INT(t, kv.layers, cases[i].want.layers);
+        CHECK_INT(t, kv.heads, cases[i].want.heads);
+        CHECK_INT(t, kv.head_dim, cases[i].want.head_dim);
+        CHECK_INT(t, kv.hidden, cases[i].want.hidden);
+        om_error_release(&err);
+        om_arena_release(&a);
+    }
+}
+
+const struct test_entry t_decoders[] = { { "refused", refused }, { "derived", derived }, TEST_END };
