@@ -221,7 +221,7 @@ static int bind_symbols(struct binding *b)
  * sizes. */
 static const bool *find_optional(const struct om_graph *g, struct om_arena *a)
 {
-    enum { UNREAD = 0, SHARED = UINT32_MAX };
+    enum { UNREAD = 0, SHARED = INT32_MAX };
     uint32_t *reader = om_arena_array(a, g->n_values, sizeof(*reader)); /* the block */
     bool *optional = om_arena_array(a, OM_MAX(g->n_inputs, 1), sizeof(*optional));
 
