@@ -38,6 +38,7 @@ static const struct om_field distilbert_fields[] = {
       .nullable = true },
     OM_FIELD_ACT(struct distilbert, act, "activation", OM_ACT_GELU),
     OM_FIELD_BOOL(struct distilbert, tied, "tie_word_embeddings", true),
+    OM_FIELD_REFUSE("pruned_heads", "{}"),
     OM_FIELD_END
 };
 
