@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""tests/golden/record.py CONFIG_DIR TASK OUT: record a golden, as tests/data/README.md describes it.
+
+CONFIG_DIR holds the config.json of a tiny model (two layers, hidden size 32, vocabulary 99 are plenty). The model gets weights by
+formula, PyTorch computes the outputs of two cases, and Optimum's export says how files, inputs and outputs are called. For models of
+one file: encoders, and decoders with and without past.
+
+Needs Python with torch, transformers, optimum-onnx[onnxruntime], onnx and safetensors, in the versions of tests/data/README.md."""
+import json
+import pathlib
+import shutil
+import sys
+import tempfile
+from importlib import metadata
+
+import numpy as np
+import onnx
+import torch
+from optimum.exporters.onnx import main_export
+from optimum.exporters.tasks import TasksManager
+from safetensors import safe_open
+from safetensors.torch import save_file
+from transformers import AutoConfig, DynamicCache
+
+PACKAGES = ("optimum", "optimum-onnx", "transformers", "torch", "onnx", "onnxruntime")
+CASES = ((2, 16, 0), (3, 5, 3))  # batch, new tokens, length of the past
+
+
+def values(name, count, scale, offset):
+    """The formula of tests/data/README.md."""
+    h = 0xCBF29CE484222325
+    for byte in name.encode():
+        h = ((h ^ byte) * 0x100000001B3) % 2**64
+    z = np.uint64(h) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ z >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ z >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    z ^= z >> np.uint64(31)
+    u = (z >> np.uint64(40)).astype(np.float64) / 2**23 - 1
+    return (offset + scale * u).astype(np.float32)
+
+
+def distribution(name, shape):
+    """Scale and offset that keep activations of order one."""
+    if len(shape) > 1:
+        return (0.5 if "embed" in name or "wte" in name else 0.25), 0.0
+    return 0.1, (1.0 if "norm" in name.lower() or ".ln_" in name else 0.0) if name.endswith("weight") else 0.0
+
+
+def fill(model, checkpoint):
+    """Give the model its weights and describe them."""
+    described = {}
+    model.save_pretrained(checkpoint)
+    with safe_open(checkpoint / "model.safetensors", "pt") as f:
+        shapes = {name: list(f.get_slice(name).get_shape()) for name in f.keys()}
+    state = model.state_dict()
+    for name, shape in shapes.items():
+        scale, offset = distribution(name, shape)
+        described[name] = {"dtype": "F32", "shape": shape, "scale": scale, "offset": offset}
+        data = values(name, int(np.prod(shape)), scale, offset)
+        state[name].copy_(torch.from_numpy(data).reshape(shape))
+    model.tie_weights()
+    model.save_pretrained(checkpoint)
+    return described
+
+
+def ports(graph_ports):
+    def dims(value):
+        return [d.dim_param or (d.dim_value if d.HasField("dim_value") else None)
+                for d in value.type.tensor_type.shape.dim]
+
+    return [{"name": p.name, "dtype": onnx.TensorProto.DataType.Name(p.type.tensor_type.elem_type), "dims": dims(p)}
+            for p in graph_ports]
+
+
+def make_inputs(inputs, config, sizes, seed):
+    """Tensors for the declared inputs; the last rows are padded on the right."""
+    batch, length, past = sizes
+    generator = torch.Generator().manual_seed(seed)
+    extents = {"batch_size": batch, "sequence_length": length, "num_choices": 3, "past_sequence_length": past,
+               "past_sequence_length + sequence_length": past + length}
+    made = {}
+    for port in inputs:
+        shape = [extents.get(d, d) for d in port["dims"]]
+        if port["name"] == "attention_mask":
+            made["attention_mask"] = torch.ones(shape, dtype=torch.int64)
+            for row in range(1, batch):
+                made["attention_mask"][row, ..., shape[-1] - row:] = 0
+        elif port["name"] == "position_ids":
+            made["position_ids"] = torch.arange(past, past + length).expand(batch, length).clone()
+        elif port["dtype"] == "FLOAT":
+            made[port["name"]] = torch.rand(shape, generator=generator) * 2 - 1
+        else:
+            limit = config.type_vocab_size if port["name"] == "token_type_ids" else config.vocab_size
+            made[port["name"]] = torch.randint(0, limit, shape, generator=generator)
+    return made
+
+
+def run(model, made, outputs):
+    """PyTorch's outputs under their names in the file."""
+    args = {k: v for k, v in made.items() if not k.startswith("past_key_values.")}
+    if len(args) < len(made):
+        layers = (len(made) - len(args)) // 2
+        args["past_key_values"] = DynamicCache.from_legacy_cache(
+            tuple((made[f"past_key_values.{i}.key"], made[f"past_key_values.{i}.value"]) for i in range(layers)))
+    with torch.no_grad():
+        got = model(**args)
+    cache = got.get("past_key_values")
+    result = {}
+    for port in outputs:
+        name = port["name"]
+        if name.startswith("present."):
+            _, layer, kind = name.split(".")
+            result[name] = cache.to_legacy_cache()[int(layer)][kind == "value"]
+        else:
+            result[name] = got[name]
+    return result
+
+
+def main(config_dir, task, out):
+    config = AutoConfig.from_pretrained(config_dir)
+    plain = task.removesuffix("-with-past")
+    cls = TasksManager.get_model_class_for_task(plain, model_type=config.model_type)
+    cls = cls._model_mapping[type(config)] if hasattr(cls, "_model_mapping") else cls
+    if isinstance(cls, tuple):
+        cls = cls[0]
+    torch.manual_seed(0)
+    model = cls(config).eval()
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as tmp:
+        checkpoint, exported = pathlib.Path(tmp, "checkpoint"), pathlib.Path(tmp, "onnx")
+        tensors = fill(model, checkpoint)
+        main_export(str(checkpoint), exported, task=task, do_validation=False)
+        for name in ("config.json", "generation_config.json"):
+            if (exported / name).exists():
+                shutil.copy(exported / name, out / name)
+        graph = onnx.load(exported / "model.onnx")
+        files = {p.name: p.stat().st_size for p in sorted(exported.iterdir())}
+    file = {"opset": graph.opset_import[0].version, "ir_version": graph.ir_version,
+            "inputs": ports(graph.graph.input), "outputs": ports(graph.graph.output)}
+    recorded, cases = {}, []
+    for i, (batch, length, past) in enumerate(CASES):
+        made = make_inputs(file["inputs"], config, (batch, length, past), seed=i)
+        for kind, group in (("inputs", made), ("outputs", run(model, made, file["outputs"]))):
+            recorded.update({f"model/{i}/{kind}/{k}": v.contiguous() for k, v in group.items()})
+        cases.append({"id": f"model/{i}", "source": "pytorch"})
+    save_file(recorded, out / "cases.safetensors")
+    lines = ",\n".join(f"{json.dumps(k)}:{json.dumps(v, separators=(',', ':'))}" for k, v in tensors.items())
+    (out / "tensors.json").write_text('{"tensors":{\n' + lines + "\n}}\n")
+    signature = {"model_type": config.model_type, "task": task, "model_class": cls.__name__, "export_kwargs": {},
+                 "versions": {p: metadata.version(p) for p in PACKAGES}, "files": files, "onnx": {"model.onnx": file},
+                 "atol": 1e-5, "cases": cases}
+    (out / "signature.json").write_text(json.dumps(signature, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
+    main(sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3]))
