@@ -775,7 +775,8 @@ static int read_model(om_sv msg, struct model *m, struct om_onnx_meta *meta, str
         RULE(struct model, PB_MODEL_FUNCTIONS, OM_PB_COUNT, n_functions, "functions"),
     };
 
-    OM_TRY(om_pb_read(msg, rules, OM_COUNT(rules), m, err));
+    OM_TRY(om_wrap(err, om_pb_read(msg, rules, OM_COUNT(rules), m, err),
+                   "not an ONNX model, or a damaged one"));
     if (m->ir_version <= 0 || !m->graph.ptr)
         return om_fail(err, OM_E_FORMAT, "not an ONNX model: %s is missing",
                        m->graph.ptr ? "the IR version" : "the graph");

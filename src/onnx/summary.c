@@ -27,15 +27,15 @@ static const struct {
     const char *name;
     unsigned bits;
 } types[] = {
-    [1] = { "float32", 32 },        [2] = { "uint8", 8 },           [3] = { "int8", 8 },
-    [4] = { "uint16", 16 },         [5] = { "int16", 16 },          [6] = { "int32", 32 },
-    [7] = { "int64", 64 },          [8] = { "string", 0 },          [9] = { "bool", 8 },
-    [10] = { "float16", 16 },       [11] = { "float64", 64 },       [12] = { "uint32", 32 },
-    [13] = { "uint64", 64 },        [14] = { "complex64", 64 },     [15] = { "complex128", 128 },
-    [16] = { "bfloat16", 16 },      [17] = { "float8e4m3fn", 8 },   [18] = { "float8e4m3fnuz", 8 },
-    [19] = { "float8e5m2", 8 },     [20] = { "float8e5m2fnuz", 8 }, [21] = { "uint4", 4 },
-    [22] = { "int4", 4 },           [23] = { "float4e2m1", 4 },     [24] = { "float8e8m0", 8 },
-    [25] = { "uint2", 2 },          [26] = { "int2", 2 },
+    [1] = { "float32", 32 },    [2] = { "uint8", 8 },           [3] = { "int8", 8 },
+    [4] = { "uint16", 16 },     [5] = { "int16", 16 },          [6] = { "int32", 32 },
+    [7] = { "int64", 64 },      [8] = { "string", 0 },          [9] = { "bool", 8 },
+    [10] = { "float16", 16 },   [11] = { "float64", 64 },       [12] = { "uint32", 32 },
+    [13] = { "uint64", 64 },    [14] = { "complex64", 64 },     [15] = { "complex128", 128 },
+    [16] = { "bfloat16", 16 },  [17] = { "float8e4m3fn", 8 },   [18] = { "float8e4m3fnuz", 8 },
+    [19] = { "float8e5m2", 8 }, [20] = { "float8e5m2fnuz", 8 }, [21] = { "uint4", 4 },
+    [22] = { "int4", 4 },       [23] = { "float4e2m1", 4 },     [24] = { "float8e8m0", 8 },
+    [25] = { "uint2", 2 },      [26] = { "int2", 2 },
 };
 
 static bool is_known(int64_t data_type)
@@ -363,7 +363,8 @@ int om_onnx_summarize(struct om_arena *a, const struct om_file *model, struct om
     const om_sv bytes = { (const char *)model->data, (size_t)model->size };
     struct walk w = { .arena = a, .sum = &m.sum, .err = err };
 
-    OM_TRY(om_pb_read(bytes, rules, OM_COUNT(rules), &m, err));
+    OM_TRY(om_wrap(err, om_pb_read(bytes, rules, OM_COUNT(rules), &m, err),
+                   "not an ONNX model, or a damaged one"));
     if (!m.graph.ptr)
         return om_fail(err, OM_E_FORMAT, "not an ONNX model: it has no graph");
     OM_TRY(read_opsets(&w, bytes));
