@@ -9,6 +9,7 @@
 #include <optimum/export.h>
 
 #include "arch/arch.h"
+#include "base/json.h"
 #include "onnx/onnx.h"
 
 #define OM_DATA_NAME "model.onnx_data"
@@ -48,6 +49,17 @@ struct om_job {
     struct om_job_aside *asides;
     size_t n_asides, cap_asides;
 };
+
+#define OM_GENERATION_MAX 23
+
+/* Parameters of generation in config.json that differ from their defaults: they move to
+ * generation_config.json. Values are JSON text in the job's arena. */
+struct om_generation {
+    struct om_json_patch moved[OM_GENERATION_MAX];
+    size_t n;
+};
+/* Finds them and names them in a warning. */
+int om_generation_find(struct om_job *job, struct om_generation *out, struct om_error *err);
 
 int om_job_resolve(struct om_job *job, struct om_error *err);
 int om_job_build(struct om_job *job, struct om_error *err);

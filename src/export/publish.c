@@ -141,11 +141,11 @@ static int stage_bytes(struct om_job *job, const char *name, om_sv bytes, struct
     return om_out_write(&aside->out, bytes.ptr, bytes.len, err);
 }
 
-/* config.json with the values that the export decides: use_cache as Optimum sets it, and a given
- * pad token. */
-static int stage_config(struct om_job *job, struct om_error *err)
+/* config.json with the values that the export decides: use_cache as Optimum sets it, a given pad
+ * token, and null for what moved to generation_config.json. */
+static int stage_config(struct om_job *job, const struct om_generation *g, struct om_error *err)
 {
-    struct om_json_patch patches[2];
+    struct om_json_patch patches[2 + OM_GENERATION_MAX];
     struct om_buf text = OM_BUF_INIT(SMALL_FILE_MAX);
     char pad[32];
     size_t n = 0;
@@ -158,6 +158,8 @@ static int stage_config(struct om_job *job, struct om_error *err)
         snprintf(pad, sizeof(pad), "%" PRId64, job->opts->pad_token_id);
         patches[n++] = (struct om_json_patch){ "pad_token_id", pad };
     }
+    for (size_t i = 0; i < g->n; i++)
+        patches[n++] = (struct om_json_patch){ g->moved[i].key, "null" };
     rc = om_json_patch(job->config.text, patches, n, &text, err);
     if (rc == 0)
         rc = stage_bytes(job, "config.json", om_buf_sv(&text), err);
@@ -169,34 +171,57 @@ static int stage_config(struct om_job *job, struct om_error *err)
 
 /* A checkpoint without generation_config.json: what GenerationConfig.from_model_config takes out of
  * config.json. */
-static int stage_derived_generation_config(struct om_job *job, struct om_error *err)
+static void derive_generation_config(const struct om_job *job, struct om_buf *text)
 {
     static const char *const keys[] = { "bos_token_id",        "decoder_start_token_id",
                                         "eos_token_id",        "forced_bos_token_id",
                                         "forced_eos_token_id", "pad_token_id" };
-    struct om_buf text = OM_BUF_INIT(1 << 20);
-    int rc;
 
-    om_buf_adds(&text, "{\n  \"_from_model_config\": true");
+    om_buf_adds(text, "{\n  \"_from_model_config\": true");
     for (size_t i = 0; i < OM_COUNT(keys); i++) {
         const struct om_json *v = om_json_get(job->config.doc, keys[i]);
 
         if (om_json_kind(v) == OM_JSON_NULL)
             continue;
-        om_buf_printf(&text, ",\n  \"%s\": ", keys[i]);
-        om_json_write(&text, v, 0);
+        om_buf_printf(text, ",\n  \"%s\": ", keys[i]);
+        om_json_write(text, v, 0);
     }
     if (!job->arch.past)
-        om_buf_adds(&text, ",\n  \"use_cache\": false");
-    om_buf_adds(&text, "\n}\n");
-    rc = om_buf_check(&text, err);
+        om_buf_adds(text, ",\n  \"use_cache\": false");
+    om_buf_adds(text, "\n}\n");
+}
+
+/* The checkpoint's generation_config.json, or the one derived, with what moved there. */
+static int stage_generation_config(struct om_job *job, const struct om_generation *g,
+                                   struct om_error *err)
+{
+    static const char name[] = "generation_config.json";
+    struct om_buf derived = OM_BUF_INIT(1 << 20), text = OM_BUF_INIT(SMALL_FILE_MAX);
+    const char *path = om_path_join(&job->arena, job->dir, name);
+    om_sv base;
+    int rc;
+
+    if (path == NULL)
+        return oom(err);
+    if (om_file_exists(path)) {
+        rc = om_file_read(&job->arena, path, SMALL_FILE_MAX, &base, err);
+    } else {
+        derive_generation_config(job, &derived);
+        rc = om_buf_check(&derived, err);
+        base = om_buf_sv(&derived);
+    }
+    if (rc == 0 && g->n > 0) {
+        rc = om_wrap(err, om_json_patch(base, g->moved, g->n, &text, err), "%s", path);
+        base = om_buf_sv(&text);
+    }
     if (rc == 0)
-        rc = stage_bytes(job, "generation_config.json", om_buf_sv(&text), err);
+        rc = stage_bytes(job, name, base, err);
+    om_buf_release(&derived);
     om_buf_release(&text);
     return rc;
 }
 
-static int stage_copy(struct om_job *job, const char *name, bool *found, struct om_error *err)
+static int stage_copy(struct om_job *job, const char *name, struct om_error *err)
 {
     const char *path = om_path_join(&job->arena, job->dir, name);
     struct om_mark mark;
@@ -205,8 +230,7 @@ static int stage_copy(struct om_job *job, const char *name, bool *found, struct 
 
     if (path == NULL)
         return oom(err);
-    *found = om_file_exists(path);
-    if (!*found)
+    if (!om_file_exists(path))
         return 0;
     mark = om_arena_mark(&job->arena);
     rc = om_file_read(&job->arena, path, SMALL_FILE_MAX, &bytes, err);
@@ -223,16 +247,19 @@ static bool generates(const struct om_task *task)
 
 static int stage_companions(struct om_job *job, struct om_error *err)
 {
-    bool found;
+    struct om_generation g = { .n = 0 };
 
     if (job->in_place)
         return 0;
-    OM_TRY(stage_config(job, err));
-    OM_TRY(stage_copy(job, "generation_config.json", &found, err));
-    if (!found && generates(job->arch.task))
-        OM_TRY(stage_derived_generation_config(job, err));
+    if (generates(job->arch.task)) {
+        OM_TRY(om_generation_find(job, &g, err));
+        OM_TRY(stage_generation_config(job, &g, err));
+    } else {
+        OM_TRY(stage_copy(job, "generation_config.json", err));
+    }
+    OM_TRY(stage_config(job, &g, err));
     for (size_t i = 0; i < OM_COUNT(companion_files); i++)
-        OM_TRY(stage_copy(job, companion_files[i], &found, err));
+        OM_TRY(stage_copy(job, companion_files[i], err));
     return 0;
 }
 
