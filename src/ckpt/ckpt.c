@@ -1,8 +1,13 @@
 /* src/ckpt/ckpt.c: find the weights of a directory, and look tensors up. */
 #include "ckpt/internal.h"
 
-#define SINGLE_FILE "model.safetensors"
 #define SUFFIX ".safetensors"
+
+/* What Transformers loads, in its order. */
+static const struct om_ckpt_layout layouts[] = {
+    { "model.safetensors", "model.safetensors.index.json", SUFFIX },
+    { "pytorch_model.bin", "pytorch_model.bin.index.json", ".bin" },
+};
 
 struct om_ckpt *om_ckpt_new(struct om_arena *a, size_t n)
 {
@@ -16,7 +21,6 @@ struct om_ckpt *om_ckpt_new(struct om_arena *a, size_t n)
     for (size_t i = 0; i < n; i++)
         ck->files[i] = (struct om_file)OM_FILE_INIT;
     ck->file_count = n;
-    ck->format = "safetensors";
     return ck;
 }
 
@@ -26,7 +30,10 @@ void om_ckpt_close(struct om_ckpt *ck)
         return;
     for (size_t i = 0; i < ck->file_count; i++)
         om_file_unmap(&ck->files[i]);
+    for (struct om_ckpt_temp *t = ck->temps; t; t = t->next)
+        om_file_unmap(&t->file);
     ck->file_count = 0;
+    ck->temps = NULL;
     om_map_release(&ck->by_name);
 }
 
@@ -45,6 +52,57 @@ int om_ckpt_index_names(struct om_ckpt *ck, struct om_error *err)
     return 0;
 }
 
+const char *om_ckpt_format_text(enum om_ckpt_format format)
+{
+    switch (format) {
+    case OM_CKPT_SAFETENSORS:
+        return "safetensors";
+    case OM_CKPT_PYTORCH:
+        return "pytorch";
+    }
+    return "?";
+}
+
+bool om_ckpt_is_lfs_pointer(const struct om_file *f)
+{
+    static const char magic[] = "version https://git-lfs.github.com/spec/";
+
+    return f->size >= sizeof(magic) - 1 && memcmp(f->data, magic, sizeof(magic) - 1) == 0;
+}
+
+/* A safetensors file begins with a length below 2^32 and an opening brace. An archive may have the
+ * same zeros, but not the brace; a pickle's third byte is an opcode. What is neither is left to the
+ * reader that its name asks for. */
+static enum om_ckpt_format detect(const struct om_file *f)
+{
+    static const char zip[] = "PK\3\4", tar[] = "ustar";
+    const uint8_t *const p = f->data;
+
+    if (f->size > 8 && p[8] == '{' && om_le32(p + 4) == 0)
+        return OM_CKPT_SAFETENSORS;
+    if (f->size >= 4 && (memcmp(p, zip, 4) == 0 || (p[0] == 0x80 && p[1] >= 2 && p[1] <= 5)))
+        return OM_CKPT_PYTORCH;
+    if (f->size >= 512 && memcmp(p + 257, tar, sizeof(tar) - 1) == 0)
+        return OM_CKPT_PYTORCH;
+    return om_sv_ends(om_sv_str(f->path), OM_SVL(SUFFIX)) ? OM_CKPT_SAFETENSORS : OM_CKPT_PYTORCH;
+}
+
+int om_ckpt_read_file(struct om_arena *a, struct om_ckpt *ck, size_t i, const char *path,
+                      struct om_ckpt_tensor **tensors, size_t *len, struct om_error *err)
+{
+    struct om_file *const f = &ck->files[i];
+    int rc;
+
+    OM_TRY(om_file_map(f, path, err));
+    if (detect(f) == OM_CKPT_SAFETENSORS) {
+        rc = om_safetensors_parse(a, f, tensors, len, err);
+    } else {
+        ck->format = OM_CKPT_PYTORCH;
+        rc = om_torch_parse(a, f, &ck->temps, tensors, len, err);
+    }
+    return om_wrap(err, rc, "%s", path);
+}
+
 int om_ckpt_open_file(struct om_arena *a, const char *path, struct om_ckpt **out,
                       struct om_error *err)
 {
@@ -53,13 +111,12 @@ int om_ckpt_open_file(struct om_arena *a, const char *path, struct om_ckpt **out
 
     if (!ck)
         return om_fail(err, OM_E_NOMEM, "%s: out of memory", path);
-    OM_TRY(om_file_map(&ck->files[0], path, err));
-    rc = om_safetensors_parse(a, &ck->files[0], &ck->tensors, &ck->len, err);
+    rc = om_ckpt_read_file(a, ck, 0, path, &ck->tensors, &ck->len, err);
     if (rc == 0)
-        rc = om_ckpt_index_names(ck, err);
+        rc = om_wrap(err, om_ckpt_index_names(ck, err), "%s", path);
     if (rc < 0) {
         om_ckpt_close(ck);
-        return om_wrap(err, rc, "%s", path);
+        return rc;
     }
     *out = ck;
     return 0;
@@ -111,7 +168,8 @@ static void survey_name(struct survey *s, const char *name)
 static int no_weights(const char *dir, const struct survey *s, struct om_error *err)
 {
     static const char wanted[] =
-        "expected " SINGLE_FILE ", " OM_CKPT_INDEX " or a single other *" SUFFIX " file";
+        "expected model.safetensors or pytorch_model.bin, the index of either "
+        "(*.index.json) or a single other *" SUFFIX " file";
 
     if (s->weights_count > 1)
         return om_fail(err, OM_E_MISSING, "%s: %s, found %zu: %s", dir, wanted, s->weights_count,
@@ -148,20 +206,34 @@ out:
     return rc;
 }
 
-int om_ckpt_open(struct om_arena *a, const char *dir, struct om_ckpt **out, struct om_error *err)
+/* The file or the index of a layout; *out stays NULL when neither is there. */
+static int open_layout(struct om_arena *a, const char *dir, const struct om_ckpt_layout *layout,
+                       struct om_ckpt **out, struct om_error *err)
 {
-    const char *single = om_path_join(a, dir, SINGLE_FILE);
-    const char *index = om_path_join(a, dir, OM_CKPT_INDEX);
+    const char *single = om_path_join(a, dir, layout->single);
+    const char *index = om_path_join(a, dir, layout->index);
 
     if (!single || !index)
         return om_fail(err, OM_E_NOMEM, "%s: out of memory for a path", dir);
-    if (!om_dir_exists(dir))
-        return om_fail(err, OM_E_MISSING, "%s: no such directory", dir);
     if (om_file_exists(single))
         return om_ckpt_open_file(a, single, out, err);
     if (om_file_exists(index))
-        return om_ckpt_open_shards(a, dir, out, err);
-    return open_other(a, dir, out, err);
+        return om_ckpt_open_shards(a, dir, layout, out, err);
+    return 0;
+}
+
+int om_ckpt_open(struct om_arena *a, const char *dir, struct om_ckpt **out, struct om_error *err)
+{
+    struct om_ckpt *ck = NULL;
+
+    if (!om_dir_exists(dir))
+        return om_fail(err, OM_E_MISSING, "%s: no such directory", dir);
+    for (size_t i = 0; i < OM_COUNT(layouts) && !ck; i++)
+        OM_TRY(open_layout(a, dir, &layouts[i], &ck, err));
+    if (!ck)
+        OM_TRY(open_other(a, dir, &ck, err));
+    *out = ck;
+    return 0;
 }
 
 const struct om_ckpt_tensor *om_ckpt_find(const struct om_ckpt *ck, om_sv name)

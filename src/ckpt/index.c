@@ -1,4 +1,4 @@
-/* src/ckpt/index.c: a checkpoint in several safetensors files, with an index that says which tensor
+/* src/ckpt/index.c: a checkpoint in several files, with an index that says which tensor
  * is where. */
 #include "ckpt/internal.h"
 
@@ -6,11 +6,10 @@
 
 #include "base/json.h"
 
-#define SUFFIX ".safetensors"
-
 struct index {
     struct om_arena *arena;
     const char *dir;
+    const struct om_ckpt_layout *layout;
     const struct om_json *weight_map; /* tensor name -> shard name */
     om_sv *shards;                    /* distinct, sorted */
     size_t len;
@@ -18,12 +17,12 @@ struct index {
 };
 
 /* A shard lies in the checkpoint's directory: its name must not lead anywhere else. */
-static bool is_plain_name(om_sv name)
+static bool is_plain_name(om_sv name, const char *suffix)
 {
     for (size_t i = 0; i < name.len; i++)
         if (name.ptr[i] == '/' || name.ptr[i] == '\\' || name.ptr[i] == '\0')
             return false;
-    return name.len > sizeof(SUFFIX) - 1 && om_sv_ends(name, OM_SVL(SUFFIX));
+    return name.len > strlen(suffix) && om_sv_ends(name, om_sv_str(suffix));
 }
 
 static int by_text(const void *a, const void *b)
@@ -48,11 +47,11 @@ static int collect_shards(struct index *x, struct om_map *seen, struct om_error 
                            OM_SV(it.key), om_json_kind_text(it.value));
         if (om_map_get(seen, name, NULL))
             continue;
-        if (!is_plain_name(name))
+        if (!is_plain_name(name, x->layout->suffix))
             return om_fail(err, OM_E_FORMAT,
                            "weight_map: tensor \"%.*s\": \"%.*s\" is not the plain name of "
-                           "a " SUFFIX " file",
-                           OM_SV(it.key), OM_SV(name));
+                           "a %s file",
+                           OM_SV(it.key), OM_SV(name), x->layout->suffix);
         OM_TRY(om_map_put(seen, name, 0));
         x->shards[x->len++] = name;
     }
@@ -120,17 +119,13 @@ static int add_shard(const struct index *x, struct om_ckpt *ck, size_t i, struct
     const char *path = name ? om_path_join(x->arena, x->dir, name) : NULL;
     struct om_ckpt_tensor *t = NULL;
     size_t n = 0;
-    int rc;
 
     if (!path)
         return om_fail(err, OM_E_NOMEM, "out of memory for a path");
     if (!om_file_exists(path))
-        return om_fail(err, OM_E_MISSING, "%s/" OM_CKPT_INDEX ": shard \"%s\" is not there", x->dir,
-                       name);
-    OM_TRY(om_file_map(&ck->files[i], path, err));
-    rc = om_safetensors_parse(x->arena, &ck->files[i], &t, &n, err);
-    if (rc < 0)
-        return om_wrap(err, rc, "%s", path);
+        return om_fail(err, OM_E_MISSING, "%s/%s: shard \"%s\" is not there", x->dir,
+                       x->layout->index, name);
+    OM_TRY(om_ckpt_read_file(x->arena, ck, i, path, &t, &n, err));
     n = keep_assigned(x, i, t, n);
     if (n > x->shard_of.len - ck->len) /* only when a name came twice through the JSON parser */
         return om_fail(err, OM_E_FORMAT, "%s: more tensors than the index names", path);
@@ -155,9 +150,9 @@ static int check_complete(const struct index *x, const struct om_ckpt *ck, struc
             continue;
         om_json_str(it.value, &shard);
         return om_fail(err, OM_E_MISSING,
-                       "%s/" OM_CKPT_INDEX ": tensor \"%.*s\" is not in its shard \"%.*s\" "
+                       "%s/%s: tensor \"%.*s\" is not in its shard \"%.*s\" "
                        "(%zu missing in all)",
-                       x->dir, OM_SV(it.key), OM_SV(shard), missing);
+                       x->dir, x->layout->index, OM_SV(it.key), OM_SV(shard), missing);
     }
     return om_fail(err, OM_E_INTERNAL, "%s: the index and its shards disagree", x->dir);
 }
@@ -185,11 +180,11 @@ static int open_shards(const struct index *x, struct om_ckpt **out, struct om_er
     return 0;
 }
 
-int om_ckpt_open_shards(struct om_arena *a, const char *dir, struct om_ckpt **out,
-                        struct om_error *err)
+int om_ckpt_open_shards(struct om_arena *a, const char *dir, const struct om_ckpt_layout *layout,
+                        struct om_ckpt **out, struct om_error *err)
 {
-    struct index x = { .arena = a, .dir = dir };
-    const char *path = om_path_join(a, dir, OM_CKPT_INDEX);
+    struct index x = { .arena = a, .dir = dir, .layout = layout };
+    const char *path = om_path_join(a, dir, layout->index);
     struct om_json *doc = NULL;
     int rc;
 

@@ -3,7 +3,7 @@
  * The rules are those of the format's reference implementation
  * (https://github.com/huggingface/safetensors): what it refuses is refused here, gaps between
  * tensors included. */
-#include "ckpt/ckpt.h"
+#include "ckpt/internal.h"
 
 #include <stdlib.h>
 
@@ -26,14 +26,6 @@ static int no_memory(struct om_error *err)
     return om_fail(err, OM_E_NOMEM, "out of memory for the tensor table");
 }
 
-/* Before `git lfs pull`, a repository holds a text file in place of the weights. */
-static bool is_lfs_pointer(const struct om_file *f)
-{
-    static const char magic[] = "version https://git-lfs.github.com/spec/";
-
-    return f->size >= sizeof(magic) - 1 && memcmp(f->data, magic, sizeof(magic) - 1) == 0;
-}
-
 /* Locate the JSON text and the data behind it. */
 static int find_header(struct header *h, om_sv *text, struct om_error *err)
 {
@@ -43,9 +35,8 @@ static int find_header(struct header *h, om_sv *text, struct om_error *err)
     if (f->size < LENGTH_BYTES)
         return om_fail(err, OM_E_FORMAT, "not a safetensors file: it has only %" PRIu64 " bytes",
                        f->size);
-    if (is_lfs_pointer(f))
-        return om_fail(err, OM_E_FORMAT,
-                       "a Git LFS pointer, not the weights (\"git lfs pull\" fetches them)");
+    if (om_ckpt_is_lfs_pointer(f))
+        return om_fail(err, OM_E_FORMAT, OM_CKPT_LFS_TEXT);
     len = om_le64(f->data);
     if (len > HEADER_MAX)
         return om_fail(err, OM_E_FORMAT,

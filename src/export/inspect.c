@@ -84,7 +84,7 @@ static uint64_t checkpoint_bytes(const struct om_ckpt *ck)
 static void checkpoint_table(struct om_buf *b, const char *path, const struct om_ckpt *ck,
                              const struct om_config *config)
 {
-    om_buf_printf(b, "%s: %s checkpoint", path, ck->format);
+    om_buf_printf(b, "%s: %s checkpoint", path, om_ckpt_format_text(ck->format));
     if (config->model_type)
         om_buf_printf(b, ", %s", config->model_type);
     if (config->model_type && config->architectures && config->architectures[0])
@@ -117,7 +117,7 @@ static void checkpoint_json(struct om_buf *b, const char *path, const struct om_
     om_buf_adds(b, ",\n  ");
     put_text(b, "path", path);
     om_buf_adds(b, ",\n  ");
-    put_text(b, "format", ck->format);
+    put_text(b, "format", om_ckpt_format_text(ck->format));
     if (config->model_type) {
         om_buf_adds(b, ",\n  ");
         put_text(b, "model_type", config->model_type);

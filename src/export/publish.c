@@ -106,7 +106,8 @@ static int stage_data(struct om_job *job, struct om_error *err)
         return 0;
     OM_TRY(om_out_open(&job->data_out, job->opts->out_dir, OM_DATA_NAME, job->ctx, err));
     OM_TRY(om_onnx_data_new(&job->arena, &job->data_out, OM_DATA_NAME, &job->data, err));
-    if (job->weights != OM_WEIGHTS_SAFETENSORS)
+    /* Of other formats nothing can be read in place: all weights go to the data file. */
+    if (job->weights != OM_WEIGHTS_SAFETENSORS || job->ckpt->format != OM_CKPT_SAFETENSORS)
         return 0;
     for (size_t i = 0; i < job->ckpt->file_count; i++)
         OM_TRY(stage_weights_file(job, &job->ckpt->files[i], err));
