@@ -589,6 +589,6 @@ const char *om_pk_show(char buf[PK_SHOWN], om_sv text)
 
     for (size_t i = 0; i < n; i++)
         buf[i] = text.ptr[i] >= 0x20 && text.ptr[i] < 0x7f ? text.ptr[i] : '?';
-    strcpy(buf + n, text.len > most ? "..." : "");
+    memcpy(buf + n, text.len > most ? "..." : "", text.len > most ? sizeof("...") : 1);
     return buf;
 }
