@@ -8,8 +8,8 @@
 
 #include <optimum/export.h>
 
-static const char summary[] = "Export a checkpoint directory to ONNX files that ONNX Runtime, "
-                              "Optimum's classes and transformers.js load.";
+static const char summary[] = "Export a checkpoint to ONNX files that ONNX Runtime, Optimum's "
+                              "classes and transformers.js load.";
 
 enum { DTYPE_FP32, DTYPE_FP16, DTYPE_BF16 };
 
@@ -110,16 +110,29 @@ int cmd_export_onnx(struct cli *cli, int argc, char **argv)
     struct om_error err = OM_ERROR_INIT;
     const struct opt opts[] = {
         OPT_GROUP("required arguments"),
-        OPT_STR('m', "model", &a.o.model, "DIR",
-                "the checkpoint: a directory with config.json and weights", OPT_REQUIRED),
+        OPT_STR('m', "model", &a.o.model, "MODEL",
+                "the checkpoint: a directory with config.json and weights, or a model on the Hub "
+                "(\"org/name\", "
+                "\"org/name@revision\")",
+                OPT_REQUIRED),
         OPT_ARG("OUTPUT", &a.o.out_dir, "the directory to write; it is made when it does not exist",
                 OPT_REQUIRED),
+
+        OPT_GROUP("where the model comes from"),
+        OPT_STR(0, "revision", &a.o.revision, "REV",
+                "branch, tag, commit or refs/pr/N of a model on the Hub (default: main)", 0),
+        OPT_STR(0, "subfolder", &a.o.subfolder, "DIR",
+                "where config.json is in the directory or repository", 0),
+        OPT_STR(0, "cache_dir", &a.o.cache_dir, "DIR",
+                "the cache of models from the Hub (default: HF_HUB_CACHE, HF_HOME/hub or "
+                "~/.cache/huggingface/hub)",
+                0),
 
         OPT_GROUP("what is exported"),
         OPT_STR(0, "task", &a.o.task, "TASK",
                 "the task, or a synonym; \"-with-past\" appended: with the key/value cache "
-                "(default: auto, from the class "
-                "named in config.json)",
+                "(default: auto, from the "
+                "Hub's entry or the class named in config.json)",
                 0),
         OPT_INT(0, "opset", &a.opset, "N", 1, "ONNX operator set, 14 to 23 (default: 18)"),
         OPT_CHOICE(0, "dtype", &a.dtype, dtypes,
@@ -206,8 +219,6 @@ int cmd_export_onnx(struct cli *cli, int argc, char **argv)
                     "this version writes plain ONNX operators; ONNX Runtime fuses them when it "
                     "loads the file"),
         OPT_REFUSED("trust-remote-code", NULL, "no code of a checkpoint is ever run"),
-        OPT_REFUSED("cache_dir", "DIR",
-                    "models are read from local directories; give the directory to --model"),
         OPT_REFUSED("model-kwargs", "JSON", "no model is called; change config.json instead"),
         OPT_REFUSED("slim", NULL, "the graph is written without redundant operators"),
         OPT_REFUSED("dynamo", NULL, "nothing is traced; leave it out"),

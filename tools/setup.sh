@@ -4,7 +4,8 @@
 # Quick when everything is there: only the package database is asked. As root, or through sudo.
 set -eu
 
-packages='gcc g++ meson ninja-build pkg-config libc6-dev libjansson-dev zlib1g-dev libopenblas-dev python3 python3-pip'
+packages='gcc g++ meson ninja-build pkg-config libc6-dev libcurl4-openssl-dev libjansson-dev zlib1g-dev libopenblas-dev
+    python3 python3-pip'
 
 missing=
 for p in $packages; do

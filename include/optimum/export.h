@@ -53,9 +53,12 @@ struct om_shapes {
 /* Strings are borrowed for the call. */
 struct om_export_opts {
     uint32_t struct_size;    /* set by OM_EXPORT_OPTS_INIT; lets the struct grow */
-    const char *model;       /* directory with config.json and weights */
+    const char *model;       /* directory with config.json and weights, or an id of the Hub: "org/name", "org/name@revision" */
+    const char *revision;    /* of a model on the Hub: branch, tag, commit, refs/pr/N; NULL: main */
+    const char *subfolder;   /* of the directory or repository, where config.json is; NULL: its root */
+    const char *cache_dir;   /* of models from the Hub; NULL: HF_HUB_CACHE, HF_HOME/hub, ~/.cache/huggingface/hub */
     const char *out_dir;     /* made with its parents; existing files of the same names are replaced */
-    const char *task;        /* name or synonym, may end in "-with-past"; NULL or "auto": inferred from config.json */
+    const char *task;        /* name or synonym, may end in "-with-past"; NULL or "auto": inferred from the Hub's entry or config.json */
     const char *library;     /* "transformers", "sentence_transformers"; NULL: inferred from the files */
     int opset;               /* 14 to 23; 0: 18 */
     enum om_weights_mode weights;

@@ -21,6 +21,7 @@ static void job_release(struct om_job *job)
     om_sentence_close(job->sentence);
     om_ckpt_close(job->ckpt);
     om_config_close(&job->config);
+    om_hub_close(job->hub);
     om_arena_release(&job->arena);
 }
 

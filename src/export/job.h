@@ -1,8 +1,9 @@
 /* src/export/job.h: one export while it runs. Private to src/export.
  *
- * The walk: om_job_resolve() decides what to export, om_job_build() makes the graphs, om_job_stage() writes every file
- * under a hidden name, om_job_publish() gives the files their names, om_job_validate() compares ONNX Runtime on
- * them with the reference executor on the graphs. */
+ * The walk: om_job_resolve() decides what to export, om_job_build() makes the graphs,
+ * om_job_stage() writes every file under a hidden name, om_job_publish() gives the files their
+ * names, om_job_validate() compares ONNX Runtime on them with the reference executor on the graphs.
+ */
 #ifndef OM_EXPORT_JOB_H
 #define OM_EXPORT_JOB_H
 
@@ -10,10 +11,12 @@
 
 #include "arch/arch.h"
 #include "base/json.h"
+#include "hub/hub.h"
 #include "onnx/onnx.h"
 
 #define OM_DATA_NAME "model.onnx_data"
-#define OM_DIVERGE_NAME "model.diverge.onnx" /* hidden while the diverging operator is looked for */
+#define OM_DIVERGE_NAME "model.diverge.onnx" /* hidden while the diverging operator is looked for \
+                                              */
 
 /* One .onnx file of the export. */
 struct om_job_file {
@@ -36,15 +39,17 @@ struct om_job {
     struct om_config config;
     struct om_ckpt *ckpt;
     struct om_sentence *sentence; /* NULL: a plain Transformers checkpoint */
-    const char *dir;              /* of config.json and the weights */
+    struct om_hub_repo *hub;      /* NULL: the model is a local directory */
+    const char *model;            /* the local directory, or the snapshot of the Hub's model */
+    const char *dir;              /* of config.json and the weights: model, or a module's in it */
     struct om_arch_job arch;
-    bool detected;                /* the task was inferred */
+    bool detected; /* the task was inferred */
     int opset;
     enum om_weights_mode weights; /* not AUTO once the graphs are built */
     bool in_place;                /* out_dir is the checkpoint's directory */
     struct om_job_file files[OM_PART_COUNT];
     size_t n_files;
-    struct om_out data_out;       /* model.onnx_data */
+    struct om_out data_out; /* model.onnx_data */
     struct om_onnx_data *data;
     struct om_job_aside *asides;
     size_t n_asides, cap_asides;
@@ -60,6 +65,9 @@ struct om_generation {
 };
 /* Finds them and names them in a warning. */
 int om_generation_find(struct om_job *job, struct om_generation *out, struct om_error *err);
+/* What save_pretrained of a tokenizer, processor or feature extractor writes, NULL-terminated:
+ * copied beside the models. */
+extern const char *const om_companion_files[];
 
 int om_job_resolve(struct om_job *job, struct om_error *err);
 int om_job_build(struct om_job *job, struct om_error *err);
@@ -79,24 +87,27 @@ struct om_verdict {
 };
 int om_job_validate(struct om_job *job, struct om_verdict *v, struct om_error *err);
 
-/* Example inputs of one graph (dummy.c). variant 0 has the sizes of opts->shapes, variant 1 others; merged decoders have a
- * branch. Arena memory; the same arguments give the same bytes. */
+/* Example inputs of one graph (dummy.c). variant 0 has the sizes of opts->shapes, variant 1 others;
+ * merged decoders have a branch. Arena memory; the same arguments give the same bytes. */
 struct om_dummy {
     int variant;
     bool use_cache;
 };
-int om_dummy_inputs(const struct om_job *job, const struct om_job_file *f, const struct om_dummy *how,
-                    struct om_arena *a, struct om_tensor **inputs, size_t *n, struct om_error *err);
+int om_dummy_inputs(const struct om_job *job, const struct om_job_file *f,
+                    const struct om_dummy *how, struct om_arena *a, struct om_tensor **inputs,
+                    size_t *n, struct om_error *err);
 /* The example size of an axis symbol. */
-int64_t om_dummy_size(const struct om_job *job, enum om_part part, const struct om_dummy *how, om_sv symbol);
+int64_t om_dummy_size(const struct om_job *job, enum om_part part, const struct om_dummy *how,
+                      om_sv symbol);
 
 /* np.allclose(ref, got): the largest |ref - got| goes to *max_diff, NaN when one side has NaN. */
-bool om_all_close(const struct om_tensor *ref, const struct om_tensor *got, double atol, double rtol,
-                  double *max_diff);
+bool om_all_close(const struct om_tensor *ref, const struct om_tensor *got, double atol,
+                  double rtol, double *max_diff);
 
-/* The first operator (in execution order) where ONNX Runtime and the reference executor disagree, as text in the arena; NULL when
- * none was found (diverge.c). */
-const char *om_job_diverge(struct om_job *job, const struct om_job_file *f, const struct om_tensor *inputs,
-                           size_t n_inputs, double atol, struct om_arena *a);
+/* The first operator (in execution order) where ONNX Runtime and the reference executor disagree,
+ * as text in the arena; NULL when none was found (diverge.c). */
+const char *om_job_diverge(struct om_job *job, const struct om_job_file *f,
+                           const struct om_tensor *inputs, size_t n_inputs, double atol,
+                           struct om_arena *a);
 
 #endif

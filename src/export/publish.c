@@ -14,25 +14,25 @@
 
 #define SMALL_FILE_MAX ((size_t)256 << 20)
 
-/* What save_pretrained of a tokenizer, processor or feature extractor writes. */
-static const char *const companion_files[] = { "added_tokens.json",
-                                               "bpe.codes",
-                                               "chat_template.jinja",
-                                               "chat_template.json",
-                                               "merges.txt",
-                                               "preprocessor_config.json",
-                                               "processor_config.json",
-                                               "sentencepiece.bpe.model",
-                                               "source.spm",
-                                               "special_tokens_map.json",
-                                               "spiece.model",
-                                               "target.spm",
-                                               "target_vocab.json",
-                                               "tokenizer.json",
-                                               "tokenizer.model",
-                                               "tokenizer_config.json",
-                                               "vocab.json",
-                                               "vocab.txt" };
+const char *const om_companion_files[] = { "added_tokens.json",
+                                           "bpe.codes",
+                                           "chat_template.jinja",
+                                           "chat_template.json",
+                                           "merges.txt",
+                                           "preprocessor_config.json",
+                                           "processor_config.json",
+                                           "sentencepiece.bpe.model",
+                                           "source.spm",
+                                           "special_tokens_map.json",
+                                           "spiece.model",
+                                           "target.spm",
+                                           "target_vocab.json",
+                                           "tokenizer.json",
+                                           "tokenizer.model",
+                                           "tokenizer_config.json",
+                                           "vocab.json",
+                                           "vocab.txt",
+                                           NULL };
 
 static int oom(struct om_error *err)
 {
@@ -259,8 +259,8 @@ static int stage_companions(struct om_job *job, struct om_error *err)
         OM_TRY(stage_copy(job, "generation_config.json", err));
     }
     OM_TRY(stage_config(job, &g, err));
-    for (size_t i = 0; i < OM_COUNT(companion_files); i++)
-        OM_TRY(stage_copy(job, companion_files[i], err));
+    for (const char *const *name = om_companion_files; *name != NULL; name++)
+        OM_TRY(stage_copy(job, *name, err));
     return 0;
 }
 
@@ -275,8 +275,8 @@ static void discard_leftovers(const struct om_job *job)
     om_out_discard(dir, OM_DIVERGE_NAME);
     om_out_discard(dir, "config.json");
     om_out_discard(dir, "generation_config.json");
-    for (size_t i = 0; i < OM_COUNT(companion_files); i++)
-        om_out_discard(dir, companion_files[i]);
+    for (const char *const *name = om_companion_files; *name != NULL; name++)
+        om_out_discard(dir, *name);
     for (size_t i = 0; i < job->ckpt->file_count; i++)
         om_out_discard(dir, base_name(job->ckpt->files[i].path));
 }

@@ -8,7 +8,7 @@ static const char *const libraries[] = { "transformers", "sentence_transformers"
 
 static bool has_file(struct om_job *job, const char *name)
 {
-    const char *path = om_path_join(&job->arena, job->opts->model, name);
+    const char *path = om_path_join(&job->arena, job->model, name);
 
     return path != NULL && om_file_exists(path);
 }
@@ -18,24 +18,76 @@ static const char *infer_library(struct om_job *job)
 {
     if (has_file(job, "model_index.json"))
         return "diffusers";
-    if (om_sentence_detect(job->opts->model))
+    if (om_sentence_detect(job->model))
         return "sentence_transformers";
     return "transformers";
 }
 
-static int find_model_dir(struct om_job *job, struct om_error *err)
-{
-    const char *model = job->opts->model;
+/* ---- where the model is ---- */
 
+static int find_local(struct om_job *job, struct om_error *err)
+{
+    const struct om_export_opts *o = job->opts;
+
+    if (o->revision != NULL)
+        return om_fail(err, OM_E_USAGE,
+                       "--revision %s is for models from the Hub; %s is a local directory",
+                       o->revision, o->model);
+    job->model = o->model;
+    if (o->subfolder != NULL && o->subfolder[0] != '\0')
+        job->model = om_path_join(&job->arena, o->model, o->subfolder);
+    if (job->model == NULL)
+        return om_fail(err, OM_E_NOMEM, "out of memory");
+    if (!om_dir_exists(job->model))
+        return om_fail(err, OM_E_MISSING, "%s: no such directory", job->model);
+    return 0;
+}
+
+static int find_on_hub(struct om_job *job, struct om_error *err)
+{
+    const struct om_export_opts *o = job->opts;
+    const struct om_hub_opts opts = {
+        .id = o->model,
+        .revision = o->revision,
+        .subfolder = o->subfolder,
+        .cache_dir = o->cache_dir,
+        .companions = om_companion_files,
+        .ctx = job->ctx,
+    };
+
+    OM_TRY(om_hub_open(&opts, &job->hub, err));
+    job->model = om_hub_dir(job->hub);
+    return 0;
+}
+
+static bool is_path_like(const char *model)
+{
+    const om_sv s = om_sv_str(model);
+
+    return model[0] == '/' || model[0] == '.' || model[0] == '~' || om_sv_ends(s, OM_SVL("/"));
+}
+
+static int find_model(struct om_job *job, struct om_error *err)
+{
+    const char *model = job->opts->model, *problem = om_hub_id_problem(model);
+
+    if (om_hub_in_snapshot(job->opts->out_dir))
+        return om_fail(err, OM_E_USAGE,
+                       "%s lies in a snapshot of the Hub's cache, where nothing may be written: "
+                       "choose another OUTPUT",
+                       job->opts->out_dir);
     if (om_dir_exists(model))
-        return 0;
+        return find_local(job, err);
     if (om_file_exists(model))
         return om_fail(err, OM_E_MISSING, "%s: is a file; --model takes the checkpoint's directory",
                        model);
-    return om_fail(err, OM_E_MISSING,
-                   "%s: no such directory (models are not downloaded from the Hub by this version: "
-                   "download the repository first)",
-                   model);
+    if (is_path_like(model))
+        return om_fail(err, OM_E_MISSING, "%s: no such directory", model);
+    if (problem != NULL)
+        return om_fail(err, OM_E_MISSING,
+                       "%s: no such directory, and no id of a model on the Hub: %s", model,
+                       problem);
+    return find_on_hub(job, err);
 }
 
 static int resolve_library(struct om_job *job, struct om_error *err)
@@ -46,15 +98,15 @@ static int resolve_library(struct om_job *job, struct om_error *err)
     if (library == NULL)
         library = infer_library(job);
     if (strcmp(library, "transformers") == 0) {
-        job->dir = job->opts->model;
+        job->dir = job->model;
         return 0;
     }
     if (strcmp(library, "sentence_transformers") == 0) {
-        if (!om_sentence_detect(job->opts->model))
+        if (!om_sentence_detect(job->model))
             return om_fail(err, OM_E_MISSING,
                            "%s: not a sentence-transformers model: it has no modules.json",
                            job->opts->model);
-        OM_TRY(om_sentence_open(&job->arena, job->opts->model, &job->sentence, err));
+        OM_TRY(om_sentence_open(&job->arena, job->model, &job->sentence, err));
         job->dir = om_sentence_transformer_dir(job->sentence);
         return 0;
     }
@@ -134,14 +186,23 @@ static int fail_task_not_offered(struct om_job *job, const char *name, struct om
     return rc;
 }
 
-/* The task of the class in config.json; the headless model when there is none that this program
- * exports. */
+/* The task that the Hub's entry names, when the architecture has it. */
+static const struct om_task *task_of_hub(struct om_job *job)
+{
+    const struct om_task *task =
+        job->hub != NULL ? task_named(om_hub_pipeline_tag(job->hub)) : NULL;
+
+    return task != NULL && om_arch_has_task(job->arch.arch, task) ? task : NULL;
+}
+
+/* The task of the Hub's entry, else of the class in config.json; the headless model when there is
+ * none that this program exports. */
 static void detect_task(struct om_job *job)
 {
     const char *const *classes = job->config.architectures;
 
     job->detected = true;
-    job->arch.task = NULL;
+    job->arch.task = job->sentence == NULL ? task_of_hub(job) : NULL;
     for (; job->sentence == NULL && classes != NULL && *classes != NULL && job->arch.task == NULL;
          classes++)
         job->arch.task = om_task_of_class(om_sv_str(*classes));
@@ -228,12 +289,15 @@ int om_job_resolve(struct om_job *job, struct om_error *err)
     void *cfg;
 
     job->opset = job->opts->opset != 0 ? job->opts->opset : OM_OPSET_DEFAULT;
-    OM_TRY(find_model_dir(job, err));
+    OM_TRY(find_model(job, err));
     OM_TRY(resolve_library(job, err));
     OM_TRY(om_config_open(&job->arena, job->dir, &job->config, err));
     OM_TRY(resolve_arch(job, err));
     OM_TRY(resolve_task(job, err));
     OM_TRY(om_arch_config(&job->arena, job->arch.arch, &job->config, &cfg, err));
+    if (job->hub != NULL)
+        OM_TRY(
+            om_hub_weights(job->hub, err)); /* not before it is known that they can be exported */
     OM_TRY(om_ckpt_open(&job->arena, job->dir, &job->ckpt, err));
     job->arch.cfg = cfg;
     job->arch.config = &job->config;

@@ -1,8 +1,21 @@
 # One line that says what is wrong, exit 1, and nothing written.
 e="$CLI export onnx"
 status $e -m nowhere out
+status $e -m ./nowhere out
+status $e -m some/nowhere@v1 out
+status $e -m a/b/c out
+status $e -m .hidden-/x out
+status $e -m no where out
+status $e -m "no where" out
+status $e -m x@v1 --revision v2 out
+status $e -m x --revision ../y out
+status $e -m x --subfolder ../y out
 touch file; status $e -m file out
 mkdir ck; status $e -m ck out
+status $e -m ck --revision v1 out
+status $e -m ck --subfolder below out
+snapshot=models--x/snapshots/0123456789012345678901234567890123456789
+mkdir -p $snapshot; status $e -m ck $snapshot/below/it; rm -r models--x
 echo '{' >ck/config.json; status $e -m ck out
 echo '{}' >ck/config.json; status $e -m ck out
 echo '{"model_type": "brt"}' >ck/config.json; status $e -m ck out
