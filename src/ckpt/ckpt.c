@@ -1,12 +1,24 @@
 /* src/ckpt/ckpt.c: find the weights of a directory, and look tensors up. */
+#include "ckpt/h5.h"
 #include "ckpt/internal.h"
+#include "ckpt/keras.h"
+#include "ckpt/tf_names.h"
 
 #define SUFFIX ".safetensors"
 
+/* The index of TensorFlow's shards has the variables' full names. */
+static const char *variable_name(struct om_arena *a, om_sv key)
+{
+    bool kernel;
+
+    return om_tf_name(a, key, true, &kernel);
+}
+
 /* What Transformers loads, in its order. */
 static const struct om_ckpt_layout layouts[] = {
-    { "model.safetensors", "model.safetensors.index.json", SUFFIX },
-    { "pytorch_model.bin", "pytorch_model.bin.index.json", ".bin" },
+    { "model.safetensors", "model.safetensors.index.json", SUFFIX, NULL },
+    { "pytorch_model.bin", "pytorch_model.bin.index.json", ".bin", NULL },
+    { "tf_model.h5", "tf_model.h5.index.json", ".h5", variable_name },
 };
 
 struct om_ckpt *om_ckpt_new(struct om_arena *a, size_t n)
@@ -59,6 +71,8 @@ const char *om_ckpt_format_text(enum om_ckpt_format format)
         return "safetensors";
     case OM_CKPT_PYTORCH:
         return "pytorch";
+    case OM_CKPT_TENSORFLOW:
+        return "tensorflow";
     }
     return "?";
 }
@@ -82,6 +96,8 @@ static enum om_ckpt_format detect(const struct om_file *f)
         return OM_CKPT_SAFETENSORS;
     if (f->size >= 4 && (memcmp(p, zip, 4) == 0 || (p[0] == 0x80 && p[1] >= 2 && p[1] <= 5)))
         return OM_CKPT_PYTORCH;
+    if (om_h5_detect(f) || om_sv_ends(om_sv_str(f->path), OM_SVL(".h5")))
+        return OM_CKPT_TENSORFLOW;
     if (f->size >= 512 && memcmp(p + 257, tar, sizeof(tar) - 1) == 0)
         return OM_CKPT_PYTORCH;
     return om_sv_ends(om_sv_str(f->path), OM_SVL(SUFFIX)) ? OM_CKPT_SAFETENSORS : OM_CKPT_PYTORCH;
@@ -91,15 +107,24 @@ int om_ckpt_read_file(struct om_arena *a, struct om_ckpt *ck, size_t i, const ch
                       struct om_ckpt_tensor **tensors, size_t *len, struct om_error *err)
 {
     struct om_file *const f = &ck->files[i];
-    int rc;
+    enum om_ckpt_format format;
+    int rc = 0;
 
     OM_TRY(om_file_map(f, path, err));
-    if (detect(f) == OM_CKPT_SAFETENSORS) {
+    format = detect(f);
+    switch (format) {
+    case OM_CKPT_SAFETENSORS:
         rc = om_safetensors_parse(a, f, tensors, len, err);
-    } else {
-        ck->format = OM_CKPT_PYTORCH;
+        break;
+    case OM_CKPT_PYTORCH:
         rc = om_torch_parse(a, f, &ck->temps, tensors, len, err);
+        break;
+    case OM_CKPT_TENSORFLOW:
+        rc = om_keras_parse(a, f, tensors, len, err);
+        break;
     }
+    if (format != OM_CKPT_SAFETENSORS)
+        ck->format = format;
     return om_wrap(err, rc, "%s", path);
 }
 
@@ -127,6 +152,7 @@ struct survey {
     const char *weights; /* the last *.safetensors file that may be the model */
     size_t weights_count;
     struct om_buf candidates, others; /* names for the message, comma separated */
+    bool flax;
 };
 
 /* Files that hold weights but cannot be opened as a checkpoint here. */
@@ -161,6 +187,7 @@ static void survey_name(struct survey *s, const char *name)
         s->weights_count++;
         list_name(&s->candidates, name);
     } else if (is_other_weights(sv)) {
+        s->flax |= om_sv_ends(sv, OM_SVL(".msgpack"));
         list_name(&s->others, name);
     }
 }
@@ -168,14 +195,15 @@ static void survey_name(struct survey *s, const char *name)
 static int no_weights(const char *dir, const struct survey *s, struct om_error *err)
 {
     static const char wanted[] =
-        "expected model.safetensors or pytorch_model.bin, the index of either "
+        "expected model.safetensors, pytorch_model.bin or tf_model.h5, the index of one of them "
         "(*.index.json) or a single other *" SUFFIX " file";
 
     if (s->weights_count > 1)
         return om_fail(err, OM_E_MISSING, "%s: %s, found %zu: %s", dir, wanted, s->weights_count,
                        s->candidates.ptr ? s->candidates.ptr : "");
     if (s->others.len > 0)
-        return om_fail(err, OM_E_UNSUPPORTED, "%s: %s, found only %s", dir, wanted, s->others.ptr);
+        return om_fail(err, OM_E_UNSUPPORTED, "%s: %s, found only %s%s", dir, wanted, s->others.ptr,
+                       s->flax ? " (weights of Flax are not read)" : "");
     return om_fail(err, OM_E_MISSING, "%s: no weights: %s, found none", dir, wanted);
 }
 

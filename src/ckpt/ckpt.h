@@ -24,8 +24,8 @@ struct om_ckpt_tensor {
     uint64_t bytes;  /* of all elements of the view: product of dims times element size */
 };
 
-enum om_ckpt_format { OM_CKPT_SAFETENSORS, OM_CKPT_PYTORCH };
-const char *om_ckpt_format_text(enum om_ckpt_format format); /* "safetensors", "pytorch" */
+enum om_ckpt_format { OM_CKPT_SAFETENSORS, OM_CKPT_PYTORCH, OM_CKPT_TENSORFLOW };
+const char *om_ckpt_format_text(enum om_ckpt_format format); /* "safetensors" */
 
 /* Contents that cannot be mapped where they lie: a compressed member of an archive, as an unlinked
  * temporary file. */
@@ -46,7 +46,7 @@ struct om_ckpt {
 
 /* Open the weights in directory dir. The names that Transformers loads come first, in its order:
  * model.safetensors, model.safetensors.index.json with its shards, pytorch_model.bin,
- * pytorch_model.bin.index.json; then a single other
+ * pytorch_model.bin.index.json, tf_model.h5, tf_model.h5.index.json; then a single other
  * *.safetensors file (adapters excepted). Other *.bin files are optimizer states, arguments and the
  * like: they are never taken for weights. The arena owns the descriptions.
  *
@@ -55,7 +55,7 @@ struct om_ckpt {
  * OM_E_MISSING, or OM_E_UNSUPPORTED when only formats that are not read are there; it says what was
  * looked for and what was found. */
 int om_ckpt_open(struct om_arena *a, const char *dir, struct om_ckpt **out, struct om_error *err);
-/* One file, safetensors or PyTorch; the contents decide which. */
+/* One file, safetensors, PyTorch or TensorFlow (HDF5); the contents decide which. */
 int om_ckpt_open_file(struct om_arena *a, const char *path, struct om_ckpt **out,
                       struct om_error *err);
 void om_ckpt_close(struct om_ckpt *ck); /* unmap; accepts NULL */

@@ -59,6 +59,16 @@ static int collect_shards(struct index *x, struct om_map *seen, struct om_error 
     return 0;
 }
 
+/* The tensor that a key of the weight map means. */
+static int tensor_name(const struct index *x, om_sv key, om_sv *name, struct om_error *err)
+{
+    *name = key;
+    if (!x->layout->tensor_name)
+        return 0;
+    *name = om_sv_str(x->layout->tensor_name(x->arena, key));
+    return name->ptr ? 0 : om_fail(err, OM_E_NOMEM, "out of memory for the weight map");
+}
+
 /* Which shard has which tensor. Reuses seen to number the shards. */
 static int assign_tensors(struct index *x, struct om_map *seen, struct om_error *err)
 {
@@ -69,11 +79,12 @@ static int assign_tensors(struct index *x, struct om_map *seen, struct om_error 
             return om_fail(err, OM_E_NOMEM, "out of memory for the shard list");
     while (om_json_next(x->weight_map, &it)) {
         uint32_t shard = 0;
-        om_sv name = { NULL, 0 };
+        om_sv file = { NULL, 0 }, tensor;
 
-        om_json_str(it.value, &name);
-        om_map_get(seen, name, &shard);
-        if (om_map_put(&x->shard_of, it.key, shard) < 0)
+        om_json_str(it.value, &file);
+        om_map_get(seen, file, &shard);
+        OM_TRY(tensor_name(x, it.key, &tensor, err));
+        if (om_map_put(&x->shard_of, tensor, shard) < 0)
             return om_fail(err, OM_E_NOMEM, "out of memory for the weight map");
     }
     return 0;
@@ -138,15 +149,16 @@ static int add_shard(const struct index *x, struct om_ckpt *ck, size_t i, struct
 /* Every tensor that the index names must have been found; names the first that was not. */
 static int check_complete(const struct index *x, const struct om_ckpt *ck, struct om_error *err)
 {
-    const size_t missing = om_json_len(x->weight_map) - ck->len;
+    const size_t missing = x->shard_of.len - ck->len;
     struct om_json_iter it = { 0 };
 
     if (missing == 0)
         return 0;
     while (om_json_next(x->weight_map, &it)) {
-        om_sv shard = { NULL, 0 };
+        om_sv shard = { NULL, 0 }, tensor;
 
-        if (om_map_get(&ck->by_name, it.key, NULL))
+        OM_TRY(tensor_name(x, it.key, &tensor, err));
+        if (om_map_get(&ck->by_name, tensor, NULL))
             continue;
         om_json_str(it.value, &shard);
         return om_fail(err, OM_E_MISSING,

@@ -1,0 +1,18 @@
+/* src/ckpt/tf_names.h: from the variables of Transformers' TensorFlow models to the names and axes
+ * of the same model in PyTorch. */
+#ifndef OM_TF_NAMES_H
+#define OM_TF_NAMES_H
+
+#include "ckpt/ckpt.h"
+
+/* The PyTorch name of a variable such as
+ * "tf_bert_model/bert/encoder/layer_._0/output/dense/kernel:0", as an arena string; NULL when
+ * memory is short. scoped: the name starts with the model's own scope. *kernel: the axes of the
+ * weight have another order than in PyTorch. */
+const char *om_tf_name(struct om_arena *a, om_sv variable, bool scoped, bool *kernel);
+
+/* Let the dense tensor be seen with PyTorch's dims: kernels through strides, biases with one axis.
+ */
+int om_tf_axes(struct om_arena *a, struct om_ckpt_tensor *t, bool kernel, struct om_error *err);
+
+#endif
