@@ -22,10 +22,10 @@ enum om_weights_mode {
     OM_WEIGHTS_SAFETENSORS /* the checkpoint's own files: nothing is copied when they already lie in out_dir */
 };
 
-/* How weights are stored; computation is float32 in any case. */
+/* How weights are stored, whatever the dtype of the computation: where the two differ, a Cast follows. */
 enum om_weights_dtype {
-    OM_WEIGHTS_DTYPE_AUTO, /* float32; in safetensors mode as the checkpoint has them */
-    OM_WEIGHTS_DTYPE_KEEP, /* as the checkpoint has them: 16-bit tensors are followed by a Cast */
+    OM_WEIGHTS_DTYPE_AUTO, /* as they are computed with; in safetensors mode as the checkpoint has them */
+    OM_WEIGHTS_DTYPE_KEEP, /* as the checkpoint has them */
     OM_WEIGHTS_DTYPE_F32,
     OM_WEIGHTS_DTYPE_F16,
     OM_WEIGHTS_DTYPE_BF16
@@ -61,12 +61,17 @@ struct om_export_opts {
     const char *task;        /* name or synonym, may end in "-with-past"; NULL or "auto": inferred from the Hub's entry or config.json */
     const char *library;     /* "transformers", "sentence_transformers"; NULL: inferred from the files */
     int opset;               /* 14 to 23; 0: 18 */
+    /* Of the computation and of float inputs and outputs: OM_F32, OM_F16 or OM_BF16; OM_DTYPE_NONE: OM_F32. Normalizations,
+     * scores of attention and whatever else 16 bits would not hold are computed in float32 in any case. */
+    enum om_dtype dtype;
     enum om_weights_mode weights;
     enum om_weights_dtype weights_dtype;
     enum om_linear_form linear;
     enum om_validation validation;
     bool strict;             /* a difference found by the validation is OM_E_MISMATCH, not a warning */
-    double atol;             /* negative: 1e-4, larger for 16-bit weights; the relative tolerance equals it */
+    /* The absolute tolerance; the relative one equals it. Negative: 1e-4; of computation in float16 0.01 and in bfloat16
+     * 0.08 of the largest magnitude of each output. */
+    double atol;
     bool monolith;           /* one file even for an encoder-decoder */
     bool no_post_process;    /* no merged decoder */
     bool no_dynamic_axes;    /* all axes fixed to shapes */

@@ -63,7 +63,9 @@ struct om_arch_job {
     const struct om_ckpt *ckpt;
     const struct om_task *task;
     bool past;             /* a -with-past task */
+    enum om_dtype compute; /* of activations and float ports; OM_DTYPE_NONE: OM_F32 */
     enum om_dtype storage; /* of float weights in the file; OM_DTYPE_NONE: as in the checkpoint */
+    bool storage_follows;  /* instead: each weight in the dtype it is computed with */
     const struct om_axis_fix *fixes; /* fixed axes */
     size_t n_fixes;
     struct om_ctx *ctx;

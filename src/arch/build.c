@@ -219,8 +219,8 @@ static void fill_cross_presents(struct om_builder *b)
     for (int64_t i = 0; i < b->kv.layers && om_ok(s); i++)
         for (int slot = OM_KV_CROSS_KEY; slot <= OM_KV_CROSS_VALUE; slot++) {
             const om_val shape = om_i64s(s, dims, 4);
-            om_builder_set_present(b, i, slot,
-                                   om_emit(s, OM_OP_ConstantOfShape, &shape, 1, NULL, 0));
+            const om_val empty = om_emit(s, OM_OP_ConstantOfShape, &shape, 1, NULL, 0);
+            om_builder_set_present(b, i, slot, om_to_compute(s, empty));
         }
 }
 
@@ -348,7 +348,10 @@ int om_arch_graph(const struct om_arch_job *job, const char *file, struct om_are
         return rc;
     rc = om_builder_init(&b, g, job->ctx, job->ckpt, job->config, file, err);
     if (rc == 0) {
+        if (job->compute != OM_DTYPE_NONE)
+            b.compute = job->compute;
         b.storage = job->storage;
+        b.storage_follows = job->storage_follows;
         b.fixes = job->fixes;
         b.n_fixes = job->n_fixes;
         fill(&b, user);

@@ -67,19 +67,22 @@ static om_val row_products(om_scope s, om_val x, om_val m)
     return om_squeeze(s, om_binary(s, OM_OP_MatMul, om_unsqueeze(s, x, 3), m), 3);
 }
 
-/* What relative positions add to the scores before the softmax. */
+/* What relative positions add to the scores before the softmax. Heads are scaled first: products
+ * then have the size of scores. */
 static om_val relative_scores(om_scope s, const struct om_encoder *c, om_val q, om_val k)
 {
     static const int64_t by_query[] = { 0, 2, 1 }, by_key[] = { 1, 2, 0 },
                          last_two[] = { 0, 1, 3, 2 };
     const om_val dist = distances(s, c, om_axis(s, q, 2));
-    om_val scores = row_products(s, q, om_transpose(s, dist, by_query, 3));
+    const double scale = 1.0 / sqrt((double)(c->hidden / c->heads));
+    om_val scores = row_products(s, om_scale(s, q, scale), om_transpose(s, dist, by_query, 3));
 
     if (c->positions == OM_ENCODER_RELATIVE_KEY_QUERY) {
-        const om_val keys = row_products(s, k, om_transpose(s, dist, by_key, 3));
+        const om_val keys =
+            row_products(s, om_scale(s, k, scale), om_transpose(s, dist, by_key, 3));
         scores = om_add(s, scores, om_transpose(s, keys, last_two, 4));
     }
-    return om_scale(s, scores, 1.0 / sqrt((double)(c->hidden / c->heads)));
+    return scores;
 }
 
 static om_val heads(om_scope s, const struct om_encoder *c, const char *name, om_val x)
@@ -97,7 +100,7 @@ om_val om_encoder_attention(om_scope s, const struct om_encoder *c,
     at.k = heads(s, c, names->key, x);
     at.v = heads(s, c, names->value, x);
     if (c->positions != OM_ENCODER_ABSOLUTE)
-        at.mask = om_add(s, relative_scores(distance, c, at.q, at.k), mask);
+        at.mask = om_mask_bias(s, relative_scores(distance, c, at.q, at.k), mask);
     return om_linear(om_sub(s, "%s", names->out), om_merge_heads(s, om_attend(s, &at)));
 }
 

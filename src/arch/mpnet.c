@@ -76,7 +76,7 @@ static void mpnet_build(om_scope root, const void *cfg, enum om_head head, struc
                                                                 .query = length,
                                                                 .key = length,
                                                                 .both_ways = true });
-    const om_val mask = om_add(encoder, bias, padding);
+    const om_val mask = om_mask_bias(encoder, bias, padding);
 
     for (int64_t i = 0; i < c->enc.layers && om_ok(s); i++)
         x = layer(om_sub(encoder, "layer.%" PRId64, i), &c->enc, x, mask);

@@ -345,12 +345,12 @@ static om_val reduce(om_scope s, enum om_op op, om_val x, int64_t axis, bool kee
 }
 
 /* sum(x * weights) over the tokens and the sum of the weights, not below 1e-9. */
-static om_val weighted_sum(om_scope s, const struct features *f, om_val weights, om_val *total)
+static om_val weighted_sum(om_scope s, om_val tokens, om_val weights, om_val *total)
 {
     const om_val sum = reduce(s, OM_OP_ReduceSum, weights, 1, false);
 
-    *total = om_binary(s, OM_OP_Max, sum, om_f32(s, 1e-9));
-    return reduce(s, OM_OP_ReduceSum, om_mul(s, f->tokens, weights), 1, false);
+    *total = om_binary(s, OM_OP_Max, sum, om_like(s, sum, 1e-9));
+    return reduce(s, OM_OP_ReduceSum, om_mul(s, tokens, weights), 1, false);
 }
 
 /* The row of the first or last token that the mask keeps: [B,H]. */
@@ -369,31 +369,33 @@ static om_val pick_token(om_scope s, const struct features *f, om_val tokens, bo
     return om_emit(s, OM_OP_GatherND, in, 2, &batch, 1);
 }
 
+/* Sums over a text are wide: float16 holds neither 1e-9 nor the sum of a long one. */
 static om_val pool(om_scope s, const struct features *f, enum pooling mode)
 {
-    const om_val weights = om_unsqueeze(s, om_cast(s, f->mask, s.b->compute), 2); /* [B,S,1] */
+    const om_val tokens = om_widen(s, f->tokens);
+    const om_val weights = om_unsqueeze(s, om_cast_like(s, f->mask, tokens), 2); /* [B,S,1] */
     om_val total, sum, x;
 
     switch (mode) {
     case POOL_CLS:
         return pick_token(s, f, f->tokens, false);
     case POOL_LAST:
-        return pick_token(s, f, om_mul(s, f->tokens, weights), true);
+        return pick_token(s, f, om_mul(s, tokens, weights), true);
     case POOL_MAX:
         x = om_binary(s, OM_OP_Equal, om_unsqueeze(s, f->mask, 2), om_i64(s, 0));
-        return reduce(s, OM_OP_ReduceMax, om_where(s, x, om_f32(s, -INFINITY), f->tokens), 1,
+        return reduce(s, OM_OP_ReduceMax, om_where(s, x, om_like(s, tokens, -INFINITY), tokens), 1,
                       false);
     case POOL_MEAN:
-        sum = weighted_sum(s, f, weights, &total);
+        sum = weighted_sum(s, tokens, weights, &total);
         return om_div(s, sum, total);
     case POOL_MEAN_SQRT:
-        sum = weighted_sum(s, f, weights, &total);
+        sum = weighted_sum(s, tokens, weights, &total);
         return om_div(s, sum, om_unary(s, OM_OP_Sqrt, total));
     case POOL_WEIGHTED: {
-        const om_dim length = om_axis(s, f->tokens, 1);
+        const om_dim length = om_axis(s, tokens, 1);
         x = om_arange(s, om_int(s, 1), om_dim_add(s.b->g->dims, length, om_int(s, 1)));
-        x = om_unsqueeze(s, om_cast(s, x, s.b->compute), 1); /* [S,1] */
-        sum = weighted_sum(s, f, om_mul(s, weights, x), &total);
+        x = om_unsqueeze(s, om_cast_like(s, x, tokens), 1); /* [S,1] */
+        sum = weighted_sum(s, tokens, om_mul(s, weights, x), &total);
         return om_div(s, sum, total);
     }
     case POOL_COUNT:
@@ -404,20 +406,22 @@ static om_val pool(om_scope s, const struct features *f, enum pooling mode)
 
 static om_val pool_all(om_scope s, const struct module *m, const struct features *f)
 {
-    om_val x = pool(s, f, m->modes[0]);
+    om_val x = om_to_compute(s, pool(s, f, m->modes[0]));
 
     for (size_t i = 1; i < m->n_modes; i++)
-        x = om_concat(s, x, pool(s, f, m->modes[i]), -1);
+        x = om_concat(s, x, om_to_compute(s, pool(s, f, m->modes[i])), -1);
     return x;
 }
 
 /* x / max(|x|, 1e-12) along the last axis. */
 static om_val normalize(om_scope s, om_val x)
 {
-    const om_val square = reduce(s, OM_OP_ReduceSum, om_mul(s, x, x), -1, true);
+    const om_val wide = om_widen(s, x);
+    const om_val square = reduce(s, OM_OP_ReduceSum, om_mul(s, wide, wide), -1, true);
     const om_val norm = om_unary(s, OM_OP_Sqrt, square);
+    const om_val least = om_like(s, norm, 1e-12);
 
-    return om_div(s, x, om_binary(s, OM_OP_Max, norm, om_f32(s, 1e-12)));
+    return om_to_compute(s, om_div(s, wide, om_binary(s, OM_OP_Max, norm, least)));
 }
 
 static void apply_dense(om_scope s, const struct module *m, struct features *f)

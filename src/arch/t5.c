@@ -149,12 +149,19 @@ static om_val feed_forward(om_scope s, const struct t5 *c, om_val x)
     om_val h;
 
     if (c->gated) {
-        h = om_activate(act, c->act, om_linear_nobias(om_sub(s, "wi_0"), x));
-        h = om_mul(s, h, om_linear_nobias(om_sub(s, "wi_1"), x));
+        h = om_widen(s, om_activate(act, c->act, om_linear_nobias(om_sub(s, "wi_0"), x)));
+        h = om_mul(s, h, om_widen(s, om_linear_nobias(om_sub(s, "wi_1"), x)));
     } else {
         h = om_activate(act, c->act, om_linear_nobias(om_sub(s, "wi"), x));
     }
-    return om_linear_nobias(om_sub(s, "wo"), h);
+    return om_linear_wide(om_sub(s, "wo"), h);
+}
+
+/* x and the result of a layer, which grow beyond what 16 bits hold: Transformers keeps "wo", and
+ * thereby the sum, in float32, and clamps what else became infinite. */
+static om_val residual(om_scope s, om_val x, om_val h)
+{
+    return om_add(s, x, om_widen(s, om_saturate(s, h)));
 }
 
 static om_val block(om_scope s, const struct stack *st, int64_t i, om_val x)
@@ -162,19 +169,20 @@ static om_val block(om_scope s, const struct stack *st, int64_t i, om_val x)
     om_scope part = om_sub(s, "layer.0");
     om_val h = om_rms_norm(om_sub(part, "layer_norm"), x, st->c->eps);
 
-    x = om_add(part, x, self_attention(om_sub(part, "SelfAttention"), st, i, h));
+    x = residual(part, x, self_attention(om_sub(part, "SelfAttention"), st, i, h));
     if (st->decoder) {
         part = om_sub(s, "layer.1");
         h = om_rms_norm(om_sub(part, "layer_norm"), x, st->c->eps);
-        x = om_add(part, x, cross_attention(om_sub(part, "EncDecAttention"), st, i, h));
+        x = residual(part, x, cross_attention(om_sub(part, "EncDecAttention"), st, i, h));
     }
     part = om_sub(s, st->decoder ? "layer.2" : "layer.1");
     h = om_rms_norm(om_sub(part, "layer_norm"), x, st->c->eps);
-    return om_add(part, x, feed_forward(om_sub(part, "DenseReluDense"), st->c, h));
+    return residual(part, x, feed_forward(om_sub(part, "DenseReluDense"), st->c, h));
 }
 
 static om_val blocks(om_scope s, const struct stack *st, int64_t n, om_val x)
 {
+    x = om_widen(s, x);
     for (int64_t i = 0; i < n && om_ok(s); i++)
         x = block(om_sub(s, "block.%" PRId64, i), st, i, x);
     return om_rms_norm(om_sub(s, "final_layer_norm"), x, st->c->eps);
@@ -221,8 +229,8 @@ static om_val t5_encode(om_scope root, const void *cfg, om_val ids, om_val atten
     const om_dim length = om_axis(s, ids, 1);
     struct stack st = { .c = c };
 
-    st.self_mask =
-        om_add(s, position_bias(s, c, length, length, true), om_mask_padding(s, attention_mask));
+    st.self_mask = om_mask_bias(s, position_bias(s, c, length, length, true),
+                                om_mask_padding(s, attention_mask));
     return blocks(s, &st, c->layers, x);
 }
 
@@ -242,7 +250,7 @@ static void t5_decode(om_scope root, const void *cfg, om_val ids, om_val enc_hid
     body->embeddings = embeddings(model, c);
     x = om_embed_with(om_sub(s, "embed_tokens"), body->embeddings, ids);
     bias = position_bias(s, c, query, causal.key, false);
-    st.self_mask = om_add(s, bias, om_mask_additive(s, om_mask_causal(s, &causal)));
+    st.self_mask = om_mask_bias(s, bias, om_mask_additive(s, om_mask_causal(s, &causal)));
     if (om_valid(enc_mask))
         st.cross_mask = om_mask_padding(s, enc_mask);
     body->hidden = blocks(s, &st, c->decoder_layers, x);

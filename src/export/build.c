@@ -10,7 +10,6 @@ static enum om_dtype storage_dtype(const struct om_export_opts *o)
 {
     switch (o->weights_dtype) {
     case OM_WEIGHTS_DTYPE_AUTO:
-        return o->weights == OM_WEIGHTS_SAFETENSORS ? OM_DTYPE_NONE : OM_F32;
     case OM_WEIGHTS_DTYPE_KEEP:
         return OM_DTYPE_NONE;
     case OM_WEIGHTS_DTYPE_F32:
@@ -20,7 +19,17 @@ static enum om_dtype storage_dtype(const struct om_export_opts *o)
     case OM_WEIGHTS_DTYPE_BF16:
         return OM_BF16;
     }
-    return OM_F32;
+    return OM_DTYPE_NONE;
+}
+
+static void choose_dtypes(struct om_job *job)
+{
+    const struct om_export_opts *o = job->opts;
+
+    job->arch.compute = o->dtype == OM_DTYPE_NONE ? OM_F32 : o->dtype;
+    job->arch.storage = storage_dtype(o);
+    job->arch.storage_follows =
+        o->weights_dtype == OM_WEIGHTS_DTYPE_AUTO && o->weights != OM_WEIGHTS_SAFETENSORS;
 }
 
 /* With --no-dynamic-axes every axis symbol gets the size of the example input. */
@@ -118,7 +127,7 @@ int om_job_build(struct om_job *job, struct om_error *err)
 {
     enum om_part parts[OM_PART_COUNT] = { OM_PART_MODEL };
 
-    job->arch.storage = storage_dtype(job->opts);
+    choose_dtypes(job);
     job->n_files = job->sentence != NULL ? 1
                                          : om_arch_parts(&job->arch, job->opts->monolith,
                                                          !job->opts->no_post_process, parts);

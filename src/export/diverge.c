@@ -10,7 +10,7 @@
 
 struct hunt {
     const struct om_results *results;
-    double atol;
+    const struct om_tolerance *tolerance;
     om_val first; /* {0}: none yet */
     double diff;
 };
@@ -48,7 +48,7 @@ static void observe(void *user, const struct om_graph *g, om_val v, const struct
         return;
     if (got->rank != t->rank ||
         (t->rank > 0 && memcmp(got->dims, t->dims, t->rank * sizeof(*t->dims)) != 0) ||
-        !om_all_close(t, got, h->atol, h->atol, &h->diff))
+        !om_all_close(t, got, h->tolerance, &h->diff))
         h->first = v;
 }
 
@@ -85,14 +85,14 @@ static int write_exposed(struct om_job *job, const struct om_graph *g, struct om
 }
 
 const char *om_job_diverge(struct om_job *job, const struct om_job_file *f,
-                           const struct om_tensor *inputs, size_t n_inputs, double atol,
-                           struct om_arena *a)
+                           const struct om_tensor *inputs, size_t n_inputs,
+                           const struct om_tolerance *tolerance, struct om_arena *a)
 {
     struct om_session_opts opts = OM_SESSION_OPTS_INIT;
     struct om_session *session = NULL;
     struct om_error err = OM_ERROR_INIT;
     struct om_out out = OM_OUT_INIT;
-    struct hunt h = { .atol = atol };
+    struct hunt h = { .tolerance = tolerance };
     const char *text = NULL;
     int rc;
 

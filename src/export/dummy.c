@@ -1,5 +1,6 @@
 /* src/export/dummy.c: example inputs for the validation, seeded, by the names and limits of a
  * graph's ports. */
+#include "base/half.h"
 #include "export/job.h"
 
 /* SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014). */
@@ -124,11 +125,14 @@ static int fill(uint64_t *state, const struct om_port *port, const struct om_dum
 {
     if (t->dtype == OM_I64) {
         fill_ints(state, port, t, count, past);
-    } else if (t->dtype == OM_F32) {
-        float *p = (float *)(uintptr_t)t->data;
+    } else if (t->dtype == OM_F32 || t->dtype == OM_F16 || t->dtype == OM_BF16) {
+        const size_t size = om_dtype_size(t->dtype);
+        uint8_t *p = (uint8_t *)(uintptr_t)t->data;
 
-        for (int64_t i = 0; i < count; i++)
-            p[i] = (float)(next_random(state) >> 40) / (float)(1 << 24);
+        for (int64_t i = 0; i < count; i++) {
+            const float v = (float)(next_random(state) >> 40) / (float)(1 << 24);
+            om_convert(p + (size_t)i * size, t->dtype, &v, OM_F32, 1);
+        }
     } else if (t->dtype == OM_BOOL) {
         memset((void *)(uintptr_t)t->data, how->use_cache ? 1 : 0, (size_t)count);
     } else {

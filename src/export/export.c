@@ -30,8 +30,8 @@ static void put_differences(const struct om_job *job, const struct om_verdict *v
     om_buf_adds(
         b, "The maximum absolute difference between the output of the reference model and the ONNX "
            "exported model is not within the set tolerance ");
-    om_buf_real(b, v->atol);
-    om_buf_addc(b, ':');
+    om_buf_real(b, v->tolerance.atol);
+    om_buf_adds(b, v->tolerance.scaled ? " of the largest value of an output:" : ":");
     for (size_t i = 0; i < v->n; i++) {
         om_buf_printf(b, "\n- %s", v->differences[i].name);
         if (job->n_files > 1)
@@ -71,6 +71,11 @@ static int conclude(struct om_job *job, const struct om_verdict *v, struct om_er
 static int run(struct om_job *job, struct om_verdict *v, struct om_error *err)
 {
     OM_TRY(om_job_resolve(job, err));
+    if (job->opts->dtype == OM_BF16)
+        om_log(
+            job->ctx, OM_LOG_WARNING,
+            "ONNX Runtime's CPU provider lacks most bfloat16 kernels: it probably cannot load the "
+            "exported model.");
     OM_TRY(om_job_build(job, err));
     OM_TRY(om_job_stage(job, err));
     OM_TRY(om_job_publish(job, err));
@@ -89,6 +94,10 @@ static int check_opts(const struct om_export_opts *o, struct om_error *err)
     if (o->opset != 0 && (o->opset < OM_OPSET_MIN || o->opset > OM_OPSET_MAX))
         return om_fail(err, OM_E_USAGE, "opset %d: this version writes opsets %d to %d", o->opset,
                        OM_OPSET_MIN, OM_OPSET_MAX);
+    if (o->dtype != OM_DTYPE_NONE && o->dtype != OM_F32 && o->dtype != OM_F16 &&
+        o->dtype != OM_BF16)
+        return om_fail(err, OM_E_USAGE, "computation in %s: expected float32, float16 or bfloat16",
+                       om_dtype_text(o->dtype));
     if (o->shapes.batch_size < 0 || o->shapes.sequence_length < 0 || o->shapes.num_choices < 0)
         return om_fail(err, OM_E_USAGE, "an example size is negative");
     return 0;

@@ -15,8 +15,9 @@
 #include "onnx/onnx.h"
 
 #define OM_DATA_NAME "model.onnx_data"
-#define OM_DIVERGE_NAME "model.diverge.onnx" /* hidden while the diverging operator is looked for \
-                                              */
+#define OM_DIVERGE_NAME                                                       \
+    "model.diverge.onnx" /* hidden while the diverging operator is looked for \
+                          */
 
 /* One .onnx file of the export. */
 struct om_job_file {
@@ -74,6 +75,15 @@ int om_job_build(struct om_job *job, struct om_error *err);
 int om_job_stage(struct om_job *job, struct om_error *err);
 int om_job_publish(struct om_job *job, struct om_error *err);
 
+/* How far values may be apart. */
+struct om_tolerance {
+    double atol;
+    /* atol counts from the largest magnitude of the tensor: a sum of 16-bit numbers is as wrong as
+     * its largest one, however small it is. Else it is the relative tolerance of each element as
+     * well. */
+    bool scaled;
+};
+
 /* What the validation found; the report has been logged. */
 struct om_difference {
     enum om_part part;
@@ -83,7 +93,7 @@ struct om_difference {
 struct om_verdict {
     struct om_difference *differences; /* none: all values are close */
     size_t n, cap;
-    double atol;
+    struct om_tolerance tolerance;
 };
 int om_job_validate(struct om_job *job, struct om_verdict *v, struct om_error *err);
 
@@ -101,13 +111,15 @@ int64_t om_dummy_size(const struct om_job *job, enum om_part part, const struct 
                       om_sv symbol);
 
 /* np.allclose(ref, got): the largest |ref - got| goes to *max_diff, NaN when one side has NaN. */
-bool om_all_close(const struct om_tensor *ref, const struct om_tensor *got, double atol,
-                  double rtol, double *max_diff);
+bool om_all_close(const struct om_tensor *ref, const struct om_tensor *got,
+                  const struct om_tolerance *tolerance, double *max_diff);
+/* The absolute tolerance for values of ref. */
+double om_tolerance_of(const struct om_tolerance *tolerance, const struct om_tensor *ref);
 
 /* The first operator (in execution order) where ONNX Runtime and the reference executor disagree,
  * as text in the arena; NULL when none was found (diverge.c). */
 const char *om_job_diverge(struct om_job *job, const struct om_job_file *f,
-                           const struct om_tensor *inputs, size_t n_inputs, double atol,
-                           struct om_arena *a);
+                           const struct om_tensor *inputs, size_t n_inputs,
+                           const struct om_tolerance *tolerance, struct om_arena *a);
 
 #endif

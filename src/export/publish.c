@@ -142,16 +142,35 @@ static int stage_bytes(struct om_job *job, const char *name, om_sv bytes, struct
     return om_out_write(&aside->out, bytes.ptr, bytes.len, err);
 }
 
-/* config.json with the values that the export decides: use_cache as Optimum sets it, a given pad
- * token, and null for what moved to generation_config.json. */
+/* The dtype as config.json has it, by the key it has: a 16-bit checkpoint that is exported to
+ * float32 is one no more, and Optimum writes what it loaded the model in. */
+static size_t patch_dtype(const struct om_job *job, struct om_json_patch *patch)
+{
+    static const char *const texts[OM_DTYPE_COUNT] = {
+        [OM_F32] = "\"float32\"", [OM_F16] = "\"float16\"", [OM_BF16] = "\"bfloat16\""
+    };
+    const char *text = texts[job->arch.compute];
+    const bool old =
+        !om_json_get(job->config.doc, "dtype") && om_json_get(job->config.doc, "torch_dtype");
+    const char *key = old ? "torch_dtype" : "dtype";
+
+    if (!om_json_get(job->config.doc, key) && job->arch.compute == OM_F32)
+        return 0;
+    *patch = (struct om_json_patch){ key, text };
+    return 1;
+}
+
+/* config.json with the values that the export decides: the dtype, use_cache as Optimum sets it, a
+ * given pad token, and null for what moved to generation_config.json. */
 static int stage_config(struct om_job *job, const struct om_generation *g, struct om_error *err)
 {
-    struct om_json_patch patches[2 + OM_GENERATION_MAX];
+    struct om_json_patch patches[3 + OM_GENERATION_MAX];
     struct om_buf text = OM_BUF_INIT(SMALL_FILE_MAX);
     char pad[32];
     size_t n = 0;
     int rc;
 
+    n += patch_dtype(job, &patches[n]);
     if (job->sentence == NULL && job->arch.arch->kind != OM_ARCH_ENCODER &&
         om_arch_has_past(job->arch.arch, job->arch.task))
         patches[n++] = (struct om_json_patch){ "use_cache", job->arch.past ? "true" : "false" };

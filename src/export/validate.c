@@ -12,7 +12,15 @@
 
 #include <optimum/session.h>
 
-#define DEFAULT_ATOL 1e-4
+/* Of correct exports. float32: largest differences of 1e-5 in outputs of some tens. float16: of all
+ * goldens, and of DistilBERT, GPT-2, T5 and a Llama of full size, 1e-3 to 4e-3 of an output's
+ * largest magnitude, since both sides round at other places (ONNX Runtime on CPU computes most of
+ * it in float32); wrong ones differ by a tenth and more. bfloat16 has three bits less. */
+static const struct om_tolerance default_tolerances[OM_DTYPE_COUNT] = {
+    [OM_F32] = { .atol = 1e-4 },
+    [OM_F16] = { .atol = 1e-2, .scaled = true },
+    [OM_BF16] = { .atol = 8e-2, .scaled = true },
+};
 
 struct check {
     struct om_job *job;
@@ -20,7 +28,7 @@ struct check {
     struct om_session *session;
     struct om_verdict *verdict;
     const char *path;
-    double atol;
+    struct om_tolerance tolerance;
     bool quiet;
     bool named; /* the first diverging operator has been looked for */
 };
@@ -59,9 +67,27 @@ static double element(const struct om_tensor *t, int64_t i)
     return v;
 }
 
-bool om_all_close(const struct om_tensor *ref, const struct om_tensor *got, double atol,
-                  double rtol, double *max_diff)
+double om_tolerance_of(const struct om_tolerance *tolerance, const struct om_tensor *ref)
 {
+    double largest = 0.0;
+    int64_t n = 0;
+
+    if (!tolerance->scaled)
+        return tolerance->atol;
+    om_count(ref->dims, ref->rank, &n);
+    for (int64_t i = 0; i < n; i++) {
+        const double v = fabs(element(ref, i));
+
+        largest = isfinite(v) && v > largest ? v : largest;
+    }
+    return tolerance->atol * largest;
+}
+
+bool om_all_close(const struct om_tensor *ref, const struct om_tensor *got,
+                  const struct om_tolerance *tolerance, double *max_diff)
+{
+    const double atol = om_tolerance_of(tolerance, ref),
+                 rtol = tolerance->scaled ? 0.0 : tolerance->atol;
     bool close = true;
     int64_t n = 0;
 
@@ -96,7 +122,7 @@ static void report_divergence(struct check *c, const struct om_tensor *inputs, s
     if (c->named)
         return;
     c->named = true;
-    where = om_job_diverge(c->job, c->file, inputs, n, c->atol, &a);
+    where = om_job_diverge(c->job, c->file, inputs, n, &c->tolerance, &a);
     if (where != NULL)
         om_log(c->job->ctx, OM_LOG_ERROR, "\t- The first operator where both sides differ: %s",
                where);
@@ -109,7 +135,7 @@ static int note_difference(struct check *c, const char *name, double diff, struc
     struct om_verdict *v = c->verdict;
     struct om_difference *d;
 
-    v->atol = c->atol;
+    v->tolerance = c->tolerance;
     for (size_t i = 0; i < v->n; i++) {
         d = &v->differences[i];
         if (d->part == c->file->part && strcmp(d->name, name) == 0) {
@@ -139,7 +165,7 @@ static int compare_output(struct check *c, const struct om_tensor *ref, const st
 
     /* The line is an error as well where one follows: a quiet report would not say which output is
      * meant. */
-    *close = shapes && om_all_close(ref, got, c->atol, c->atol, &diff);
+    *close = shapes && om_all_close(ref, got, &c->tolerance, &diff);
     om_buf_printf(&line, "\t- Validating ONNX Model output \"%s\":", ref->name);
     log_line(c, *close ? OM_LOG_INFO : OM_LOG_ERROR, &line);
     if (!shapes) {
@@ -173,7 +199,7 @@ static int compare_output(struct check *c, const struct om_tensor *ref, const st
         om_buf_real(&line, diff);
         om_buf_adds(&line, " (atol: ");
     }
-    om_buf_real(&line, c->atol);
+    om_buf_real(&line, om_tolerance_of(&c->tolerance, ref));
     om_buf_addc(&line, ')');
     log_line(c, *close ? OM_LOG_INFO : OM_LOG_ERROR, &line);
     om_buf_release(&line);
@@ -265,21 +291,25 @@ static int run_rounds(struct check *c, struct om_error *err)
     return 0;
 }
 
+/* *loaded: ONNX Runtime took the file. */
 static int validate_file(struct om_job *job, struct om_job_file *f, struct om_verdict *v,
-                         struct om_error *err)
+                         bool *loaded, struct om_error *err)
 {
     struct om_session_opts opts = OM_SESSION_OPTS_INIT;
     struct check c = { .job = job, .file = f, .verdict = v };
     int rc;
 
     c.path = om_path_join(&job->arena, job->opts->out_dir, om_part_file(f->part));
-    c.atol = job->opts->atol >= 0.0 ? job->opts->atol : DEFAULT_ATOL;
+    c.tolerance = default_tolerances[job->arch.compute];
+    if (job->opts->atol >= 0.0)
+        c.tolerance = (struct om_tolerance){ .atol = job->opts->atol };
     if (c.path == NULL)
         return om_fail(err, OM_E_NOMEM, "out of memory");
     om_log(job->ctx, OM_LOG_INFO, "Validating ONNX model %s...", c.path);
     opts.disable_prepacking = true;
     opts.opt_level = OM_ORT_OPT_BASIC;
     rc = om_session_open(job->ctx, c.path, &opts, &c.session, err);
+    *loaded = rc == 0;
     if (rc < 0)
         return rc;
     rc = check_names(&c, err);
@@ -354,6 +384,35 @@ static const char *obstacle(struct om_job *job, struct om_error *why)
     return NULL;
 }
 
+/* Whether a failure only says that this ONNX Runtime has too few kernels for the dtype. */
+static bool lacks_kernels(const struct om_job *job, int rc, bool loaded)
+{
+    return rc == OM_E_UNSUPPORTED && !loaded && job->arch.compute == OM_BF16 &&
+           job->opts->validation == OM_VALIDATE_AUTO && !job->opts->strict;
+}
+
+static int validate_all(struct om_job *job, struct om_verdict *v, struct om_error *err)
+{
+    struct om_error why = OM_ERROR_INIT;
+    bool loaded = false;
+    int rc = 0;
+
+    for (size_t i = 0; i < job->n_files && rc == 0; i++)
+        rc = validate_file(job, &job->files[i], v, &loaded, &why);
+    if (lacks_kernels(job, rc, loaded)) {
+        om_log(job->ctx, OM_LOG_WARNING, "The exported model was not validated: %s",
+               om_error_text(&why));
+        rc = 0;
+    } else if (rc < 0) {
+        om_fail(
+            err, rc,
+            "An error occurred during validation, but the model was saved nonetheless at %s: %s",
+            job->opts->out_dir, om_error_text(&why));
+    }
+    om_error_release(&why);
+    return rc;
+}
+
 int om_job_validate(struct om_job *job, struct om_verdict *v, struct om_error *err)
 {
     struct om_error why = OM_ERROR_INIT;
@@ -369,15 +428,5 @@ int om_job_validate(struct om_job *job, struct om_verdict *v, struct om_error *e
     else if (reason != NULL)
         om_log(job->ctx, OM_LOG_WARNING, "The exported model was not validated: %s", reason);
     om_error_release(&why);
-    if (reason != NULL)
-        return rc;
-    for (size_t i = 0; i < job->n_files; i++) {
-        rc = validate_file(job, &job->files[i], v, err);
-        if (rc < 0)
-            return om_wrap(
-                err, rc,
-                "An error occurred during validation, but the model was saved nonetheless at %s",
-                job->opts->out_dir);
-    }
-    return 0;
+    return reason != NULL ? rc : validate_all(job, v, err);
 }

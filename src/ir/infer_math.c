@@ -189,12 +189,14 @@ int om_inf_norm(struct om_inf *c)
     OM_TRY(om_inf_axis(c, om_node_int(c->n, "axis", -1), x->rank, &axis));
     for (uint32_t i = axis; i < x->rank; i++)
         normalized.dims[normalized.rank++] = x->dims[i];
+    OM_TRY(om_inf_class(c, 1, OM_CLASS_FLOAT));
     for (uint32_t i = 1; i < 3; i++) {
-        OM_TRY(om_inf_same_dtype(c, 0, i));
+        if (c->n->op != OM_OP_RMSNormalization)
+            OM_TRY(om_inf_same_dtype(c, 0, i));
         if (om_inf_in(c, i))
             OM_TRY(om_inf_broadcast_into(c, &normalized, om_inf_in(c, i), what[i]));
     }
-    return om_inf_set(c, 0, x->dtype, &s);
+    return om_inf_set(c, 0, om_inf_in(c, 1)->dtype, &s);
 }
 
 /* Axis k of inputs i and j has to be equal. */
@@ -252,10 +254,11 @@ static int attention_operands(struct om_inf *c)
 static int attention_mask(struct om_inf *c, const struct om_shape *scores)
 {
     const struct om_value *mask = om_inf_in(c, 3);
+    const int32_t precision = (int32_t)om_node_int(c->n, "softmax_precision", 0);
 
     if (!mask)
         return 0;
-    if (mask->dtype != OM_BOOL)
+    if (mask->dtype != OM_BOOL && mask->dtype != om_dtype_from_onnx(precision))
         OM_TRY(om_inf_same_dtype(c, 0, 3));
     return om_inf_broadcast_into(c, scores, mask, "the mask");
 }

@@ -1,6 +1,7 @@
 /* src/lower/attention.c: Attention from MatMul and Softmax. */
 #include <math.h>
 
+#include "base/half.h"
 #include "lower/internal.h"
 
 struct attention {
@@ -11,6 +12,8 @@ struct attention {
     om_val mask; /* added to the scores; {0}: none */
     om_val rows; /* {0}, or what the result is multiplied with: 0 for a query that may see no key */
     enum om_dtype dtype;
+    enum om_dtype score_dtype; /* of the scores once they are computed, and of the mask */
+    double late_scale;         /* what scores of score_dtype are still multiplied with */
 };
 
 static const int64_t swap_last[] = { 0, 1, 3, 2 };
@@ -45,6 +48,9 @@ static void load_operands(struct lower *l, const struct om_node *n, struct atten
     om_val key;
 
     a->dtype = q->dtype;
+    a->score_dtype = om_dtype_from_onnx((int32_t)om_node_int(n, "softmax_precision", 0));
+    if (a->score_dtype == OM_DTYPE_NONE)
+        a->score_dtype = q->dtype;
     a->batch = q->dims[0];
     a->queries = q->dims[2];
     a->dim = q->dims[3];
@@ -85,17 +91,37 @@ static bool load_heads(struct lower *l, const struct om_node *n, struct attentio
     return false;
 }
 
-static om_val scaled_query(struct lower *l, const struct om_node *n, const struct attention *a)
+/* Is v a number of the dtype? */
+static bool is_exact(enum om_dtype dtype, double v)
 {
-    double scale = om_node_float(n, "scale", 0);
+    uint8_t raw[8];
+    double back;
+
+    om_convert(raw, dtype, &v, OM_F64, 1);
+    om_convert(&back, OM_F64, raw, dtype, 1);
+    return back == v;
+}
+
+/* Queries are scaled before the product, which could overflow without. What 16 bits would round of
+ * the scale is left to the scores. */
+static om_val scaled_query(struct lower *l, const struct om_node *n, struct attention *a)
+{
+    double scale = om_node_float(n, "scale", 0), early;
     int64_t dim;
+    int exponent;
 
     if (scale == 0 && lo_const_dim(l, a->dim, &dim))
         scale = 1 / sqrt((double)OM_MAX(dim, 1));
     if (scale == 0)
         return om_graph_fail(l->h, OM_E_UNSUPPORTED, "%.*s: the head size is not known",
                              OM_SV(n->name));
-    return scale == 1 ? a->q : LO(l, Mul, a->q, lo_scalar(l, a->dtype, scale));
+    early = scale;
+    if (a->score_dtype != a->dtype && !is_exact(a->dtype, scale)) {
+        frexp(scale, &exponent);
+        early = ldexp(1, exponent - 1);
+    }
+    a->late_scale = scale / early;
+    return early == 1 ? a->q : LO(l, Mul, a->q, lo_scalar(l, a->dtype, early));
 }
 
 /* ---- masks: made once, since equal nodes are shared by all layers ---- */
@@ -136,7 +162,7 @@ static om_val causal(struct lower *l, const struct om_node *n, const struct atte
  * nothing would divide zero by zero. */
 static om_val additive(struct lower *l, const struct attention *a, om_val seen)
 {
-    return LO(l, Where, seen, lo_scalar(l, a->dtype, 0), lowest(l, a->dtype));
+    return LO(l, Where, seen, lo_scalar(l, a->score_dtype, 0), lowest(l, a->score_dtype));
 }
 
 static void load_mask(struct lower *l, const struct om_node *n, struct attention *a)
@@ -149,8 +175,10 @@ static void load_mask(struct lower *l, const struct om_node *n, struct attention
         seen = seen.id ? LO(l, And, mask, seen) : mask;
         mask.id = 0;
         /* of a query that sees nothing the result is defined to be 0 */
-        a->rows = lo_reduce_last(l, OM_OP_ReduceMax, lo_cast(l, seen, a->dtype), 1);
+        a->rows = lo_reduce_last(l, OM_OP_ReduceMax, lo_cast(l, seen, a->score_dtype), 1);
+        a->rows = lo_cast(l, a->rows, a->dtype);
     }
+    mask = lo_cast(l, mask, a->score_dtype);
     if (seen.id != 0)
         seen = additive(l, a, seen);
     a->mask = mask.id && seen.id ? LO(l, Add, mask, seen) : mask.id ? mask : seen;
@@ -162,19 +190,13 @@ static om_val softcapped(struct lower *l, const struct om_node *n, const struct 
                          om_val s)
 {
     const double cap = om_node_float(n, "softcap", 0);
-    const om_val c = lo_scalar(l, a->dtype, cap);
+    const om_val c = lo_scalar(l, a->score_dtype, cap);
 
     return cap > 0 ? LO(l, Mul, LO(l, Tanh, LO(l, Div, s, c)), c) : s;
 }
 
-static om_val probabilities(struct lower *l, const struct om_node *n, const struct attention *a,
-                            om_val s)
+static om_val probabilities(struct lower *l, const struct attention *a, om_val s)
 {
-    const int32_t precision = (int32_t)om_node_int(n, "softmax_precision", 0);
-    const enum om_dtype dtype = om_dtype_from_onnx(precision);
-
-    if (dtype != OM_DTYPE_NONE)
-        s = lo_cast(l, s, dtype);
     return lo_cast(l, LO1(l, Softmax, LO_INT("axis", -1), s), a->dtype);
 }
 
@@ -208,17 +230,26 @@ static om_val ungrouped(struct lower *l, const struct attention *a, om_val x, om
     return a->heads == a->kv_heads ? x : lo_reshape(l, x, dims, 4);
 }
 
-static om_val attend(struct lower *l, const struct om_node *n, const struct attention *a)
+static om_val scores(struct lower *l, const struct om_node *n, struct attention *a)
 {
-    om_val s = LO(l, MatMul, grouped(l, a, scaled_query(l, n, a), a->dim), a->k_t);
+    const om_val q = grouped(l, a, scaled_query(l, n, a), a->dim);
+    om_val s = lo_cast(l, LO(l, MatMul, q, a->k_t), a->score_dtype);
 
-    s = softcapped(l, n, a, s);
+    if (a->late_scale != 1)
+        s = LO(l, Mul, s, lo_scalar(l, a->score_dtype, a->late_scale));
+    return softcapped(l, n, a, s);
+}
+
+static om_val attend(struct lower *l, const struct om_node *n, struct attention *a)
+{
+    om_val s = scores(l, n, a);
+
     if (a->mask.id != 0) {
         if (!mask_is_row(l, a->mask))
             s = ungrouped(l, a, s, a->keys);
         s = LO(l, Add, s, a->mask);
     }
-    s = grouped(l, a, probabilities(l, n, a, s), a->keys);
+    s = grouped(l, a, probabilities(l, a, s), a->keys);
     s = ungrouped(l, a, LO(l, MatMul, s, a->v), a->v_dim);
     return a->rows.id ? LO(l, Mul, s, a->rows) : s;
 }
@@ -245,6 +276,7 @@ bool lo_fits_attention_23(const struct lower *l, const struct om_node *n)
 {
     const om_dim heads = lo_old(l, n->in[0])->dims[1], kv_heads = lo_old(l, n->in[1])->dims[1];
 
-    return heads == kv_heads && !lo_has(n, 3) && !lo_has(n, 4) && n->n_out == 1 &&
-           om_node_float(n, "softcap", 0) == 0 && !om_node_int(n, "is_causal", 0);
+    return heads == kv_heads && !om_node_attr(n, "softmax_precision") && !lo_has(n, 3) &&
+           !lo_has(n, 4) && n->n_out == 1 && om_node_float(n, "softcap", 0) == 0 &&
+           !om_node_int(n, "is_causal", 0);
 }

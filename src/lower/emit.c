@@ -4,10 +4,52 @@
 #include "base/half.h"
 #include "lower/internal.h"
 
+/* Operators that know bfloat16 only since the given opset; the others have done since 13 or have
+ * always done. */
+static bool knows_bf16(const struct lower *l, enum om_op op)
+{
+    static const struct {
+        enum om_op op;
+        int opset;
+    } later[] = {
+        { OM_OP_Cos, 22 }, { OM_OP_LeakyRelu, 16 }, { OM_OP_Mish, 22 },  { OM_OP_Round, 22 },
+        { OM_OP_Sin, 22 }, { OM_OP_Softplus, 22 },  { OM_OP_Where, 16 },
+    };
+
+    for (size_t i = 0; i < OM_COUNT(later); i++)
+        if (later[i].op == op)
+            return l->opset >= later[i].opset;
+    return true;
+}
+
+/* Each bfloat16 operand as float32; *any tells whether there is one. */
+static om_val *widened_operands(struct lower *l, const om_val *in, uint32_t n_in, bool *any)
+{
+    om_val *wide = om_arena_array(l->g->arena, n_in, sizeof(*wide));
+
+    *any = false;
+    if (!wide)
+        om_graph_fail(l->h, OM_E_NOMEM, "out of memory for a graph");
+    for (uint32_t i = 0; wide && i < n_in; i++) {
+        const bool narrow = in[i].id != 0 && lo_new(l, in[i])->dtype == OM_BF16;
+
+        wide[i] = narrow ? lo_cast(l, in[i], OM_F32) : in[i];
+        *any = *any || narrow;
+    }
+    return wide;
+}
+
 void lo_emit_n(struct lower *l, enum om_op op, const om_val *in, uint32_t n_in,
                const struct om_attr *attrs, uint32_t n_attrs, om_val *out, uint32_t n_out)
 {
-    om_memo_emit_n(&l->memo, l->h, op, l->scope, in, n_in, attrs, n_attrs, out, n_out);
+    bool widened = false;
+
+    if (!knows_bf16(l, op))
+        in = widened_operands(l, in, n_in, &widened);
+    if (in)
+        om_memo_emit_n(&l->memo, l->h, op, l->scope, in, n_in, attrs, n_attrs, out, n_out);
+    for (uint32_t i = 0; i < n_out && (!in || widened); i++)
+        out[i] = in ? lo_cast(l, out[i], OM_BF16) : (om_val){ 0 };
 }
 
 om_val lo_emit(struct lower *l, enum om_op op, const om_val *in, uint32_t n_in,

@@ -46,7 +46,7 @@ struct lower {
 /* ---- emitting (emit.c) ---- */
 
 /* Emit into the current block of h under the current scope, or give the equal node that is visible
- * there. */
+ * there. An operator that does not know bfloat16 in this opset computes in float32. */
 om_val lo_emit(struct lower *l, enum om_op op, const om_val *in, uint32_t n_in,
                const struct om_attr *attrs, uint32_t n_attrs);
 void lo_emit_n(struct lower *l, enum om_op op, const om_val *in, uint32_t n_in,
@@ -137,6 +137,6 @@ lo_rule_fn lo_attention;
 lo_rule_fn lo_rotary;
 lo_rule_fn lo_reduce_nothing, lo_split, lo_shape_14, lo_reshape_rule, lo_axes_rule;
 lo_fits_fn lo_fits_gemm, lo_fits_gelu_tanh, lo_fits_rotary_23, lo_fits_attention_23,
-    lo_fits_reduce_nothing;
+    lo_fits_rms_norm_23, lo_fits_reduce_nothing;
 
 #endif

@@ -57,7 +57,7 @@ static const struct rule rules[] = {
     { OM_OP_Linear, 1, NULL, lo_linear_matmul },
     { OM_OP_Mish, 18, NULL, lo_copy },
     { OM_OP_Mish, 1, NULL, lo_mish },
-    { OM_OP_RMSNormalization, 23, NULL, lo_copy },
+    { OM_OP_RMSNormalization, 23, lo_fits_rms_norm_23, lo_copy },
     { OM_OP_RMSNormalization, 1, NULL, lo_rms_norm },
     { OM_OP_ReduceL2, 1, lo_fits_reduce_nothing, lo_reduce_nothing },
     { OM_OP_ReduceMax, 1, lo_fits_reduce_nothing, lo_reduce_nothing },

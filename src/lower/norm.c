@@ -49,6 +49,12 @@ void lo_layer_norm(struct lower *l, const struct om_node *n)
     lo_set(l, n, 0, y);
 }
 
+/* ONNX lets the scale decide the dtype of the result, ONNX Runtime has kernels for one dtype. */
+bool lo_fits_rms_norm_23(const struct lower *l, const struct om_node *n)
+{
+    return lo_old(l, n->in[0])->dtype == lo_old(l, n->in[1])->dtype;
+}
+
 void lo_rms_norm(struct lower *l, const struct om_node *n)
 {
     lo_set(l, n, 0, scaled(l, n, unit_variance(l, n, widened(l, lo_in(l, n, 0)))));

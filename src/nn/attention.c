@@ -23,12 +23,15 @@ om_val om_merge_heads(om_scope s, om_val x)
 om_val om_attend(om_scope s, const struct om_attend *a)
 {
     const om_val in[] = { a->q, a->k, a->v, a->mask };
-    struct om_attr attrs[2];
+    struct om_attr attrs[3];
     uint32_t n = 0;
 
     if (a->scale != 0.0)
         attrs[n++] = (struct om_attr)OM_ATTR_F("scale", a->scale);
     if (a->softcap != 0.0)
         attrs[n++] = (struct om_attr)OM_ATTR_F("softcap", a->softcap);
+    /* Scores near the end of float16's range, and the least number that hides a key, need more. */
+    if (om_is_narrow(s.b->compute))
+        attrs[n++] = (struct om_attr)OM_ATTR_I("softmax_precision", om_dtype_onnx(OM_F32));
     return om_emit(s, OM_OP_Attention, in, om_valid(a->mask) ? 4 : 3, attrs, n);
 }

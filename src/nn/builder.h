@@ -44,10 +44,11 @@ struct om_builder {
     const char *file;               /* "model.onnx", for messages */
     const struct om_config *config;
     struct om_source *sources;      /* newest first; the last one is the model's own checkpoint */
-    enum om_dtype compute;          /* of activations: OM_F32 */
-    /* Of float weights in the file, OM_DTYPE_NONE: as in the checkpoint. A weight whose storage is not the compute dtype is
-     * followed by a Cast; a lookup gathers first. */
+    enum om_dtype compute;          /* of activations: OM_F32, OM_F16, OM_BF16 */
+    /* Of float weights in the file, OM_DTYPE_NONE: as in the checkpoint. A weight whose storage is not the dtype it is computed
+     * with is followed by a Cast; a lookup gathers first. */
     enum om_dtype storage;
+    bool storage_follows;           /* instead: each weight is stored in the dtype it is computed with */
     const struct om_axis_fix *fixes;
     size_t n_fixes;
 

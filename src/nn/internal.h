@@ -10,9 +10,14 @@ struct om_source *om_builder_source(struct om_builder *b, const struct om_ckpt *
 void om_builder_note_missing(struct om_builder *b, const char *name); /* name: arena */
 
 bool om_is_float(enum om_dtype dtype);
+bool om_is_narrow(enum om_dtype dtype);                        /* a float of 16 bits */
+om_val om_wide(om_scope s, double v);                          /* scalar of what om_widen() gives */
+om_val om_float_as(om_scope s, om_val x, enum om_dtype dtype); /* a cast; x must be a float */
+/* A float tensor of the checkpoint that is computed with in the given dtype. */
+om_val om_weight_as(om_scope s, const char *name, enum om_dtype dtype);
 
-/* The frequency of every pair of rotary dims, dim / 2 of them; beyond: those of sequences longer than the original
- * limit (longrope only, "dynamic" computes them in the graph). */
+/* The frequency of every pair of rotary dims, dim / 2 of them; beyond: those of sequences longer
+ * than the original limit (longrope only, "dynamic" computes them in the graph). */
 void om_rope_frequencies(const struct om_rope_config *c, bool beyond, float *out);
 double om_rope_attention_factor(const struct om_rope_config *c); /* of cos and sin */
 

@@ -22,6 +22,11 @@ om_val om_linear_nobias(om_scope s, om_val x)
     return linear(s, x, om_weight(s, "weight"), (om_val){ 0 }, 1);
 }
 
+om_val om_linear_wide(om_scope s, om_val x)
+{
+    return linear(s, om_widen(s, x), om_weight_as(s, "weight", OM_F32), (om_val){ 0 }, 1);
+}
+
 om_val om_conv1d(om_scope s, om_val x)
 {
     const om_val weight = om_weight(s, "weight");

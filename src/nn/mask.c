@@ -2,27 +2,21 @@
  * number.
  *
  * The least finite number and not minus infinity, as in PyTorch: a query that sees nothing then
- * weighs all keys equally instead of dividing zero by zero. */
+ * weighs all keys equally instead of dividing zero by zero. Scores, and with them masks, are wide
+ * (om_widen()) whatever the dtype of activations: added to a score of float16, its least number
+ * would become infinite. */
 #include "nn/internal.h"
 
 #include <float.h>
 
-/* The least finite number of the dtype of activations. */
-static om_val least(om_scope s)
-{
-    switch (s.b->compute) {
-    case OM_F16:
-        return om_f32(s, -65504.0);
-    case OM_BF16:
-        return om_f32(s, -0x1.fep127);
-    default:
-        return om_f32(s, -FLT_MAX);
-    }
-}
-
 om_val om_mask_additive(om_scope s, om_val seen)
 {
-    return om_where(s, seen, om_f32(s, 0.0), least(s));
+    return om_where(s, seen, om_wide(s, 0.0), om_wide(s, -FLT_MAX));
+}
+
+om_val om_mask_bias(om_scope s, om_val bias, om_val mask)
+{
+    return om_add(s, om_widen(s, bias), mask);
 }
 
 om_val om_mask_padding(om_scope s, om_val attention_mask)

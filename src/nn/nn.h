@@ -61,13 +61,14 @@ void om_emit_n(om_scope s, enum om_op op, const om_val *in, uint32_t n_in, const
 /* ---- constants, inputs, outputs ---- */
 
 om_val om_f32(om_scope s, double v);                 /* scalar of the compute dtype */
+om_val om_like(om_scope s, om_val x, double v);      /* scalar of x's dtype */
 om_val om_i64(om_scope s, int64_t v);                /* scalar */
 om_val om_i64s(om_scope s, const int64_t *v, size_t n); /* 1-D */
 om_val om_f32s(om_scope s, const float *v, size_t n);
 
 bool om_has_input(om_scope s, const char *name);
 om_val om_input(om_scope s, const char *name);       /* an error when the file has no such input */
-void om_output(om_scope s, const char *name, om_val v);
+void om_output(om_scope s, const char *name, om_val v); /* floats leave in the dtype of activations */
 
 /* ---- shapes ---- */
 
@@ -100,7 +101,13 @@ om_val om_unary(om_scope s, enum om_op op, om_val x);
 om_val om_binary(om_scope s, enum om_op op, om_val a, om_val b);
 om_val om_where(om_scope s, om_val cond, om_val a, om_val b);
 om_val om_cast(om_scope s, om_val x, enum om_dtype dtype); /* x itself when it has the dtype */
+om_val om_cast_like(om_scope s, om_val x, om_val like);
 om_val om_to_compute(om_scope s, om_val x);                /* cast to the dtype of activations */
+/* Where activations of 16 bits would overflow or lose what counts (sums over a text, residuals that grow from layer to
+ * layer, scores of attention): x as float32, x itself when activations are as long. om_to_compute() leads back. */
+om_val om_widen(om_scope s, om_val x);
+/* Infinities that a narrow dtype brought about become its largest number; x itself where range is no concern. */
+om_val om_saturate(om_scope s, om_val x);
 om_val om_activate(om_scope s, enum om_act act, om_val x); /* s: of the activation, some have weights */
 
 /* ---- layers ---- */
@@ -108,6 +115,7 @@ om_val om_activate(om_scope s, enum om_act act, om_val x); /* s: of the activati
 /* torch.nn.Linear: weight [out, in] and bias, both required. */
 om_val om_linear(om_scope s, om_val x);
 om_val om_linear_nobias(om_scope s, om_val x);           /* a bias in the checkpoint is not looked at */
+om_val om_linear_wide(om_scope s, om_val x);             /* no bias; product and result in om_widen()'s dtype */
 /* weight [in, out], bias: GPT-2's Conv1D. */
 om_val om_conv1d(om_scope s, om_val x);
 /* A linear layer whose weight [out, in] is a given value, in any float dtype (tied embeddings); bias may be {0}. */
@@ -116,7 +124,7 @@ om_val om_linear_with(om_scope s, om_val x, om_val weight, om_val bias);
 om_val om_embed(om_scope s, om_val ids);
 om_val om_embed_with(om_scope s, om_val table, om_val ids); /* table as om_weight_stored() gives it */
 om_val om_layer_norm(om_scope s, om_val x, double eps);  /* last axis; "weight", "bias" */
-om_val om_rms_norm(om_scope s, om_val x, double eps);    /* last axis; "weight" */
+om_val om_rms_norm(om_scope s, om_val x, double eps);    /* last axis; "weight"; x may be wide, the result is not */
 om_val om_softmax(om_scope s, om_val x, int64_t axis);
 om_val om_mean(om_scope s, om_val x, int64_t axis, bool keepdims);
 
@@ -127,7 +135,7 @@ om_val om_merge_heads(om_scope s, om_val x);                                  /*
 
 struct om_attend {
     om_val q, k, v;   /* [B,h,S,d] [B,k,T,d] [B,k,T,dv], h a multiple of k */
-    om_val mask;      /* {0}, or added to the scores (float) or selecting them (bool), broadcastable to [B,h,S,T] */
+    om_val mask;      /* {0}, or added to the scores (wide) or selecting them (bool), broadcastable to [B,h,S,T] */
     double scale;     /* 0: 1/sqrt(d) */
     double softcap;   /* 0: none */
 };
@@ -138,6 +146,7 @@ om_val om_attend(om_scope s, const struct om_attend *a); /* -> [B,h,S,dv] */
  * such a query (padding on the left) gets zeros. */
 om_val om_mask_padding(om_scope s, om_val attention_mask);          /* additive [B,1,1,T] */
 om_val om_mask_additive(om_scope s, om_val seen);                   /* bool, true keeps, as a mask to add */
+om_val om_mask_bias(om_scope s, om_val bias, om_val mask);          /* what else is added to the scores, and a mask to add */
 struct om_causal {
     om_val attention_mask; /* {0}: no padding */
     om_dim query, key;     /* lengths S and T; the last query sees the last key */
@@ -158,7 +167,7 @@ void om_cache_cross_set(om_scope s, int64_t layer, om_val k, om_val v);
 /* Positions 0..: the input position_ids where the file has it, else past .. past + S as [1, S]. */
 om_val om_positions(om_scope s, om_val ids);
 
-/* A learned bias per bucket of distances (nn/relative.c): [1, h, S, T], to be added to a mask. s has
+/* A learned bias per bucket of distances (nn/relative.c): [1, h, S, T], for om_mask_bias(). s has
  * "weight" [buckets, h]; queries are the last of the keys' positions. */
 struct om_relative {
     int64_t buckets, max_distance; /* max_distance above buckets / 2 */

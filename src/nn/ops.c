@@ -91,13 +91,30 @@ static om_val constant(om_scope s, enum om_dtype dtype, const int64_t *dims, uin
     return om_graph_const(s.b->g, dtype, dims, rank, data);
 }
 
-om_val om_f32(om_scope s, double v)
+static om_val number(om_scope s, enum om_dtype dtype, double v)
 {
     const float f = (float)v;
     uint8_t raw[8];
 
-    om_convert(raw, s.b->compute, &f, OM_F32, 1);
-    return constant(s, s.b->compute, NULL, 0, raw);
+    om_convert(raw, dtype, &f, OM_F32, 1);
+    return constant(s, dtype, NULL, 0, raw);
+}
+
+om_val om_f32(om_scope s, double v)
+{
+    return number(s, s.b->compute, v);
+}
+
+om_val om_wide(om_scope s, double v)
+{
+    return number(s, OM_F32, v);
+}
+
+om_val om_like(om_scope s, om_val x, double v)
+{
+    if (!om_valid(x) || !om_ok(s))
+        return (om_val){ 0 };
+    return number(s, om_graph_value(s.b->g, x)->dtype, v);
 }
 
 om_val om_f32s(om_scope s, const float *v, size_t n)
@@ -276,7 +293,7 @@ om_val om_div(om_scope s, om_val a, om_val b)
 
 om_val om_scale(om_scope s, om_val x, double factor)
 {
-    return factor == 1.0 ? x : om_mul(s, x, om_f32(s, factor));
+    return factor == 1.0 ? x : om_mul(s, x, om_like(s, x, factor));
 }
 
 om_val om_where(om_scope s, om_val cond, om_val a, om_val b)
@@ -291,19 +308,51 @@ om_val om_cast(om_scope s, om_val x, enum om_dtype dtype)
     return with_int(s, OM_OP_Cast, x, "to", om_dtype_onnx(dtype));
 }
 
+om_val om_cast_like(om_scope s, om_val x, om_val like)
+{
+    if (!om_valid(like) || !om_ok(s))
+        return (om_val){ 0 };
+    return om_cast(s, x, om_graph_value(s.b->g, like)->dtype);
+}
+
 bool om_is_float(enum om_dtype dtype)
 {
     return dtype == OM_F32 || dtype == OM_F16 || dtype == OM_BF16 || dtype == OM_F64;
 }
 
-om_val om_to_compute(om_scope s, om_val x)
+bool om_is_narrow(enum om_dtype dtype)
+{
+    return dtype == OM_F16 || dtype == OM_BF16;
+}
+
+om_val om_float_as(om_scope s, om_val x, enum om_dtype dtype)
 {
     if (!om_valid(x) || !om_ok(s))
         return x;
     if (!om_is_float(om_graph_value(s.b->g, x)->dtype))
         return om_scope_fail(s, OM_E_FORMAT, "expected a tensor of floats, found %s",
                              om_dtype_text(om_graph_value(s.b->g, x)->dtype));
-    return om_cast(s, x, s.b->compute);
+    return om_cast(s, x, dtype);
+}
+
+om_val om_to_compute(om_scope s, om_val x)
+{
+    return om_float_as(s, x, s.b->compute);
+}
+
+om_val om_widen(om_scope s, om_val x)
+{
+    return om_float_as(s, x, OM_F32);
+}
+
+/* bfloat16 has the range of float32. */
+om_val om_saturate(om_scope s, om_val x)
+{
+    const double most = 65504.0;
+
+    if (!om_valid(x) || !om_ok(s) || om_graph_value(s.b->g, x)->dtype != OM_F16)
+        return x;
+    return OM_EMIT(s, OM_OP_Clip, x, om_like(s, x, -most), om_like(s, x, most));
 }
 
 om_val om_softmax(om_scope s, om_val x, int64_t axis)

@@ -49,5 +49,6 @@ om_val om_relative_bias(om_scope s, const struct om_relative *r)
         om_sub_(s, om_unsqueeze(s, om_arange(s, om_int(s, 0), r->key), 0), om_unsqueeze(s, at, 1));
     diff = om_binary(s, OM_OP_Max, om_binary(s, OM_OP_Min, diff, high), low);
     at = om_gather(s, bucket_table(s, r), om_sub_(s, diff, low), 0);
-    return om_unsqueeze(s, om_transpose(s, om_embed(s, at), heads_first, 3), 0);
+    at = om_widen(s, om_gather(s, om_weight_stored(s, "weight"), at, 0));
+    return om_unsqueeze(s, om_transpose(s, at, heads_first, 3), 0);
 }

@@ -134,12 +134,22 @@ bool om_has_weight(om_scope s, const char *name)
     return om_ok(s) && find_tensor(s, name) != NULL;
 }
 
-static om_val weight_value(om_scope s, const struct om_ckpt_tensor *t)
+/* The dtype in the file of a tensor that is computed with in another one. */
+static enum om_dtype stored_dtype(const struct om_builder *b, const struct om_ckpt_tensor *t,
+                                  enum om_dtype computed)
+{
+    if (!om_is_float(t->dtype))
+        return t->dtype;
+    if (b->storage_follows)
+        return computed;
+    return b->storage == OM_DTYPE_NONE ? t->dtype : b->storage;
+}
+
+static om_val weight_value(om_scope s, const struct om_ckpt_tensor *t, enum om_dtype computed)
 {
     struct om_graph *g = s.b->g;
-    const bool convert = s.b->storage != OM_DTYPE_NONE && om_is_float(t->dtype);
     struct om_weight w = { .name = t->name,
-                           .dtype = convert ? s.b->storage : t->dtype,
+                           .dtype = stored_dtype(s.b, t, computed),
                            .rank = t->rank,
                            .dims = t->dims,
                            .strides = t->strides,
@@ -159,7 +169,7 @@ static om_val weight_value(om_scope s, const struct om_ckpt_tensor *t)
     return om_graph_weight(g, &w);
 }
 
-om_val om_weight_stored(om_scope s, const char *name)
+static om_val weight_for(om_scope s, const char *name, enum om_dtype computed)
 {
     const struct om_ckpt_tensor *t = om_ok(s) ? find_tensor(s, name) : NULL;
     const char *full;
@@ -167,7 +177,7 @@ om_val om_weight_stored(om_scope s, const char *name)
     if (!om_ok(s))
         return (om_val){ 0 };
     if (t)
-        return weight_value(s, t);
+        return weight_value(s, t, computed);
     full = om_arena_printf(s.b->g->arena, "%s%s%s", s.source->prefix, s.weights, name);
     if (!full)
         return om_graph_fail(s.b->g, OM_E_NOMEM, "out of memory");
@@ -175,9 +185,19 @@ om_val om_weight_stored(om_scope s, const char *name)
     return (om_val){ 0 };
 }
 
+om_val om_weight_stored(om_scope s, const char *name)
+{
+    return weight_for(s, name, s.b->compute);
+}
+
 om_val om_weight(om_scope s, const char *name)
 {
-    return om_to_compute(s, om_weight_stored(s, name));
+    return om_weight_as(s, name, s.b->compute);
+}
+
+om_val om_weight_as(om_scope s, const char *name, enum om_dtype dtype)
+{
+    return om_float_as(s, weight_for(s, name, dtype), dtype);
 }
 
 om_val om_weight_optional(om_scope s, const char *name)
@@ -211,6 +231,8 @@ om_val om_input(om_scope s, const char *name)
 
 void om_output(om_scope s, const char *name, om_val v)
 {
+    if (om_valid(v) && om_ok(s) && om_is_float(om_graph_value(s.b->g, v)->dtype))
+        v = om_to_compute(s, v);
     if (om_valid(v))
         om_graph_output(s.b->g, om_sv_str(name), v, NULL);
     else if (om_ok(s) && s.b->n_missing == 0)

@@ -468,7 +468,9 @@ static void sums(struct test *t)
         { "LayerNormalization", "f32[B, S, 8]; f32[8]; f32[4]", "", "!the bias of shape [4]", 0 },
         { "LayerNormalization", "f32[B, S, 8]; f32[8]", "axis=3", "!axis 3 is outside rank 3", 0 },
         { "RMSNormalization", "f32[B, S, 8]; f32[8]", "", "f32[B, S, 8]", 0 },
-        { "RMSNormalization", "f32[B, S, 8]; f16[8]", "", "!inputs 0 and 1", 0 },
+        { "RMSNormalization", "f32[B, S, 8]; f16[8]", "", "f16[B, S, 8]", 0 },
+        { "RMSNormalization", "f32[B, S, 8]; i64[8]", "", "!input 1 is int64", 0 },
+        { "LayerNormalization", "f32[B, S, 8]; f16[8]", "", "!inputs 0 and 1", 0 },
     };
 
     run_cases(t, cases, OM_COUNT(cases));
@@ -489,6 +491,10 @@ static void attention(struct test *t)
         { "Attention", QKV "; f32[B, 1, S, P]", "",
           "!the mask of shape [B, 1, S, P] does not broadcast to [B, 4, S, T]", 0 },
         { "Attention", QKV "; i64[S, T]", "", "!inputs 0 and 3 are float32 and int64", 0 },
+        { "Attention", "f16[B, 4, S, 8]; f16[B, 4, T, 8]; f16[B, 4, T, 8]; f32[S, T]", "",
+          "!inputs 0 and 3 are float16 and float32", 0 },
+        { "Attention", "f16[B, 4, S, 8]; f16[B, 4, T, 8]; f16[B, 4, T, 8]; f32[S, T]",
+          "softmax_precision=1", "f16[B, 4, S, 8]", 0 },
         { "Attention", "f32[B, 4, S, 8]; f32[B, 3, T, 8]; f32[B, 3, T, 8]", "",
           "!4 query heads are not a multiple of 3 key heads", 0 },
         { "Attention", "f32[B, 4, S, 8]; f32[B, 4, T, 4]; f32[B, 4, T, 8]", "",

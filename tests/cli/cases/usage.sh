@@ -16,7 +16,7 @@ status $e -m ck --atol -1 out
 status $e -m ck --strict=1 out
 status $e -m ck --validate --no-validation out
 status $e -m ck --framework tf out
-status $e -m ck --dtype fp16 out
+status $e -m ck --dtype fp8 out
 status $e -m ck --device cuda out
 status $e -m ck --variant split out
 status $e -m ck -z out
