@@ -36,11 +36,25 @@ static bool one_token_at_a_time(enum om_part part, const struct om_dummy *how)
     return part == OM_PART_DECODER_PAST || (part == OM_PART_DECODER_MERGED && how->use_cache);
 }
 
+/* 16 tokens, or what fits a shorter table of positions; RoBERTa's count from the padding id, which
+ * is 1 where the configuration names none. */
+static int64_t default_length(const struct om_job *job)
+{
+    static const char *const keys[] = { "max_position_embeddings", "n_positions" };
+    const int64_t offset = OM_MAX(job->config.pad_token_id, 1) + 1;
+    int64_t length = 16, positions;
+
+    for (size_t i = 0; i < OM_COUNT(keys) && !job->opts->no_dynamic_axes; i++)
+        if (om_json_i64(om_json_get(job->config.doc, keys[i]), &positions) && positions > offset)
+            length = OM_MIN(length, positions - offset);
+    return length;
+}
+
 int64_t om_dummy_size(const struct om_job *job, enum om_part part, const struct om_dummy *how,
                       om_sv symbol)
 {
     const struct om_shapes *s = &job->opts->shapes;
-    const int64_t length = given_or(s->sequence_length, 16);
+    const int64_t length = given_or(s->sequence_length, default_length(job));
 
     if (om_sv_is(symbol, "batch_size"))
         return varied(how, given_or(s->batch_size, 2));
