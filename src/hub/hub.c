@@ -97,11 +97,10 @@ static int fetch_wanted(struct om_hub_repo *repo, struct om_error *err)
 
     if (repo->cached_only) /* the listing is what is there */
         crew.next = crew.end;
-    while (n < OM_COUNT(threads) && n + 1 < crew.end - crew.next)
-        if (pthread_create(&threads[n], NULL, work, &crew) == 0)
-            n++;
-        else
-            break;
+    const size_t files = crew.end - crew.next; /* those that run change crew.next */
+    while (n < OM_COUNT(threads) && n + 1 < files &&
+           pthread_create(&threads[n], NULL, work, &crew) == 0)
+        n++;
     work(&crew);
     for (size_t i = 0; i < n; i++)
         pthread_join(threads[i], NULL);
