@@ -12,14 +12,18 @@ static om_val linear(om_scope s, om_val x, om_val weight, om_val bias, int64_t t
 
 om_val om_linear(om_scope s, om_val x)
 {
-    const om_val weight = om_weight(s, "weight");
+    int64_t trans = 1;
+    const om_val weight = om_weight_linear(s, &trans);
 
-    return linear(s, x, weight, om_weight(s, "bias"), 1);
+    return linear(s, x, weight, om_weight(s, "bias"), trans);
 }
 
 om_val om_linear_nobias(om_scope s, om_val x)
 {
-    return linear(s, x, om_weight(s, "weight"), (om_val){ 0 }, 1);
+    int64_t trans = 1;
+    const om_val weight = om_weight_linear(s, &trans);
+
+    return linear(s, x, weight, (om_val){ 0 }, trans);
 }
 
 om_val om_linear_wide(om_scope s, om_val x)

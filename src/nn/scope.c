@@ -1,5 +1,6 @@
 /* src/nn/scope.c: positions in the module tree, the weights below them, and the file's inputs and
  * outputs. */
+#include "base/view.h"
 #include "nn/internal.h"
 
 static om_scope scope_nomem(om_scope s)
@@ -145,14 +146,17 @@ static enum om_dtype stored_dtype(const struct om_builder *b, const struct om_ck
     return b->storage == OM_DTYPE_NONE ? t->dtype : b->storage;
 }
 
-static om_val weight_value(om_scope s, const struct om_ckpt_tensor *t, enum om_dtype computed)
+/* swap: the matrix of which t is the transposed view. */
+static om_val weight_value(om_scope s, const struct om_ckpt_tensor *t, enum om_dtype computed,
+                           bool swap)
 {
     struct om_graph *g = s.b->g;
+    const int64_t swapped[] = { swap ? t->dims[1] : 0, swap ? t->dims[0] : 0 };
     struct om_weight w = { .name = t->name,
                            .dtype = stored_dtype(s.b, t, computed),
                            .rank = t->rank,
-                           .dims = t->dims,
-                           .strides = t->strides,
+                           .dims = swap ? swapped : t->dims,
+                           .strides = swap ? NULL : t->strides,
                            .file = t->file,
                            .offset = t->offset,
                            .data = om_ckpt_data(t),
@@ -177,7 +181,7 @@ static om_val weight_for(om_scope s, const char *name, enum om_dtype computed)
     if (!om_ok(s))
         return (om_val){ 0 };
     if (t)
-        return weight_value(s, t, computed);
+        return weight_value(s, t, computed, false);
     full = om_arena_printf(s.b->g->arena, "%s%s%s", s.source->prefix, s.weights, name);
     if (!full)
         return om_graph_fail(s.b->g, OM_E_NOMEM, "out of memory");
@@ -198,6 +202,22 @@ om_val om_weight(om_scope s, const char *name)
 om_val om_weight_as(om_scope s, const char *name, enum om_dtype dtype)
 {
     return om_float_as(s, weight_for(s, name, dtype), dtype);
+}
+
+/* Does the view of a matrix visit its bytes column after column? */
+static bool is_transposed(const struct om_ckpt_tensor *t)
+{
+    return t->rank == 2 && t->strides && t->strides[0] == 1 && t->strides[1] == t->dims[0] &&
+           !om_view_dense(t->dims, t->strides, t->rank);
+}
+
+om_val om_weight_linear(om_scope s, int64_t *trans)
+{
+    const enum om_dtype dtype = s.b->compute;
+    const struct om_ckpt_tensor *t = om_ok(s) ? find_tensor(s, "weight") : NULL;
+
+    *trans = !t || !is_transposed(t);
+    return *trans ? om_weight(s, "weight") : om_float_as(s, weight_value(s, t, dtype, true), dtype);
 }
 
 om_val om_weight_optional(om_scope s, const char *name)

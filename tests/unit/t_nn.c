@@ -176,6 +176,51 @@ static void storage(struct test *t)
     fixture_close(&f);
 }
 
+/* A linear layer takes a matrix of [in, out] as it lies; elsewhere the view stays a view. */
+static void transposed(struct test *t)
+{
+    static const struct {
+        int64_t strides[2];
+        int64_t trans; /* of the operator */
+        int64_t dims[2];
+    } cases[] = {
+        { { 1, 3 }, 0, { 4, 3 } },
+        { { 4, 1 }, 1, { 3, 4 } },
+        { { 1, 2 }, 1, { 3, 4 } }, /* overlapping rows are no matrix */
+        { { 0, 1 }, 1, { 3, 4 } },
+    };
+
+    for (size_t i = 0; i < OM_COUNT(cases); i++) {
+        struct om_ckpt_tensor *w;
+        struct fixture f;
+        om_scope root;
+        om_val x;
+        uint32_t at = 0;
+
+        test_case(t, "strides %" PRId64 ", %" PRId64, cases[i].strides[0], cases[i].strides[1]);
+        if (!fixture_open(t, &f, tensors, OM_COUNT(tensors), config))
+            return;
+        CHECK(t, om_map_get(&f.ckpt->by_name, OM_SVL("bert.layer.0.dense.weight"), &at));
+        w = &f.ckpt->tensors[at];
+        w->strides = cases[i].strides;
+        root = fixture_begin(t, &f);
+        x = om_embed(om_sub(root, "bert.table"),
+                     om_builder_input(&f.b, "input_ids", OM_I64, text_axes));
+        om_output(root, "y", om_linear(om_sub(root, "bert.layer.0.dense"), x));
+        CHECK_OK(t, fixture_finish(&f), &f.err);
+        for (size_t n = 0; n < f.g->n_nodes; n++)
+            if (f.g->nodes[n].op == OM_OP_Linear)
+                CHECK_INT(t, om_node_int(&f.g->nodes[n], "transB", 0), cases[i].trans);
+        for (size_t k = 0; k < f.g->n_weights; k++)
+            if (om_sv_eq(f.g->weights[k].name, w->name)) {
+                CHECK_INT(t, f.g->weights[k].dims[0], cases[i].dims[0]);
+                CHECK_INT(t, f.g->weights[k].dims[1], cases[i].dims[1]);
+                CHECK_INT(t, f.g->weights[k].strides == NULL, i < 2);
+            }
+        fixture_close(&f);
+    }
+}
+
 static void fixed_axes(struct test *t)
 {
     static const struct om_axis_fix fixes[] = { { "sequence_length", 16 }, { "batch_size", 2 } };
@@ -376,14 +421,11 @@ static void hidden_keys(struct test *t)
     fixture_close(&f);
 }
 
-const struct test_entry t_nn[] = { { "scopes", scopes },
-                                   { "missing", missing },
-                                   { "surplus", surplus },
-                                   { "missing_without_end", missing_without_end },
-                                   { "limits", limits },
-                                   { "storage", storage },
-                                   { "fixed_axes", fixed_axes },
-                                   { "mistakes", mistakes },
-                                   { "activations", activations },
-                                   { "hidden_keys", hidden_keys },
-                                   TEST_END };
+const struct test_entry t_nn[] = {
+    { "scopes", scopes },           { "missing", missing },
+    { "surplus", surplus },         { "missing_without_end", missing_without_end },
+    { "limits", limits },           { "storage", storage },
+    { "transposed", transposed },   { "fixed_axes", fixed_axes },
+    { "mistakes", mistakes },       { "activations", activations },
+    { "hidden_keys", hidden_keys }, TEST_END
+};

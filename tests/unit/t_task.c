@@ -88,6 +88,10 @@ static void classes(struct test *t)
         { "LlamaForCausalLM", "text-generation" },
         { "T5ForConditionalGeneration", "text2text-generation" },
         { "T5WithLMHeadModel", "text2text-generation" },
+        { "TFDistilBertForQuestionAnswering", "question-answering" },
+        { "TFGPT2LMHeadModel", "text-generation" },
+        { "TFT5WithLMHeadModel", "text2text-generation" },
+        { "TFXLMRobertaModel", "feature-extraction" },
         { "BertForNextSentencePrediction", NULL },
         { "", NULL },
     };
