@@ -48,6 +48,7 @@ struct om_job {
     int opset;
     enum om_weights_mode weights; /* not AUTO once the graphs are built */
     bool in_place;                /* out_dir is the checkpoint's directory */
+    bool pad_given;               /* config.pad_token_id is not from config.json, which gets it */
     struct om_job_file files[OM_PART_COUNT];
     size_t n_files;
     struct om_out data_out; /* model.onnx_data */
@@ -69,6 +70,9 @@ int om_generation_find(struct om_job *job, struct om_generation *out, struct om_
 /* What save_pretrained of a tokenizer, processor or feature extractor writes, NULL-terminated:
  * copied beside the models. */
 extern const char *const om_companion_files[];
+
+/* The id of the tokenizer's padding token, -1 when its files name none. */
+int om_pad_token_find(struct om_job *job, int64_t *id, struct om_error *err);
 
 int om_job_resolve(struct om_job *job, struct om_error *err);
 int om_job_build(struct om_job *job, struct om_error *err);

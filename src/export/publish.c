@@ -174,8 +174,8 @@ static int stage_config(struct om_job *job, const struct om_generation *g, struc
     if (job->sentence == NULL && job->arch.arch->kind != OM_ARCH_ENCODER &&
         om_arch_has_past(job->arch.arch, job->arch.task))
         patches[n++] = (struct om_json_patch){ "use_cache", job->arch.past ? "true" : "false" };
-    if (job->opts->pad_token_id >= 0) {
-        snprintf(pad, sizeof(pad), "%" PRId64, job->opts->pad_token_id);
+    if (job->pad_given) {
+        snprintf(pad, sizeof(pad), "%" PRId64, job->config.pad_token_id);
         patches[n++] = (struct om_json_patch){ "pad_token_id", pad };
     }
     for (size_t i = 0; i < g->n; i++)

@@ -254,16 +254,24 @@ static int check_task(struct om_job *job, struct om_error *err)
     return 0;
 }
 
-static int check_pad_token(struct om_job *job, struct om_error *err)
+/* The option's padding token, else the configuration's, else, where one is needed, the tokenizer's.
+ */
+static int resolve_pad_token(struct om_job *job, struct om_error *err)
 {
-    if (job->opts->pad_token_id >= 0)
-        job->config.pad_token_id = job->opts->pad_token_id;
-    if (job->arch.arch->kind == OM_ARCH_DECODER && job->arch.task->head == OM_HEAD_SEQUENCE &&
-        job->config.pad_token_id < 0)
+    int64_t id = job->opts->pad_token_id;
+    const bool needed = job->arch.arch->kind == OM_ARCH_DECODER &&
+                        job->arch.task->head == OM_HEAD_SEQUENCE && job->config.pad_token_id < 0;
+
+    if (id < 0 && needed)
+        OM_TRY(om_pad_token_find(job, &id, err));
+    job->pad_given = id >= 0;
+    if (job->pad_given)
+        job->config.pad_token_id = id;
+    else if (needed)
         return om_fail(
             err, OM_E_CONFIG,
             "%s: no pad_token_id, which text-classification with %s needs to find the last "
-            "token; give it with --pad_token_id",
+            "token, and none in the tokenizer's files; give it with --pad_token_id",
             job->config.path, job->config.model_type);
     return 0;
 }
@@ -281,7 +289,7 @@ static int resolve_task(struct om_job *job, struct om_error *err)
             return fail_unknown_task(job, err);
     }
     OM_TRY(check_task(job, err));
-    return check_pad_token(job, err);
+    return resolve_pad_token(job, err);
 }
 
 int om_job_resolve(struct om_job *job, struct om_error *err)
