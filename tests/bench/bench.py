@@ -1,0 +1,283 @@
+"""bench.py BUILD FULL_SIZE: measure exports against their limits and print a table.
+
+Times that are compared are taken in one loop, one run of each after the other, and their medians divided. Outputs go to fresh
+directories, inputs lie in the page cache, and what earlier runs wrote has reached the disk before the clock starts.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+ROUNDS = 7
+SHAPES = ["1x1", "1x16", "4x16", "1x128"]
+VALIDATED_SHAPES = ["2x16", "3x13"]  # those of the exporter's validation
+MB = 1e6
+
+
+# --- measuring ---
+
+
+def run_timed(command):
+    """Seconds of wall-clock time; the command must succeed."""
+    os.sync()
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def fresh(directory):
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+
+
+def medians(*steps):
+    """Call the steps in turn, ROUNDS times over; for each the median of what it returned."""
+    columns = zip(*([step() for step in steps] for _ in range(ROUNDS)))
+    return [statistics.median(column) for column in columns]
+
+
+def anonymous_bytes(pid):
+    """Anonymous memory of a process and its children; 0 once it is gone."""
+    total = 0
+    try:
+        for line in open(f"/proc/{pid}/status"):
+            if line.startswith("RssAnon:"):
+                total = int(line.split()[1]) * 1024
+        children = open(f"/proc/{pid}/task/{pid}/children").read().split()
+    except OSError:
+        return 0
+    return total + sum(anonymous_bytes(int(child)) for child in children)
+
+
+def run_watched(command, interval=0.0005):
+    """Seconds, and the peak of anonymous memory as far as looking every interval sees it."""
+    peak = 0
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    os.set_blocking(process.stderr.fileno(), False)
+    messages = b""
+    while process.poll() is None:
+        peak = max(peak, anonymous_bytes(process.pid))
+        messages = (messages + (process.stderr.read() or b""))[-2000:]
+        time.sleep(interval)
+    seconds = time.perf_counter() - start
+    if process.returncode != 0:
+        sys.exit(f"{command[0]} failed:\n{messages.decode(errors='replace')}")
+    return seconds, peak
+
+
+def session(bench, file, *arguments):
+    """What ONNX Runtime takes: {"library": seconds, "load": seconds, "1x16": seconds, ...}."""
+    flags = [a for a in arguments if a.startswith("--")]
+    shapes = [a for a in arguments if not a.startswith("--")]
+    command = [bench.build / "tests/bench/session", *flags, file, *shapes]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    return {name: float(seconds) for name, seconds in map(str.split, lines)}
+
+
+# --- the table ---
+
+
+class Table:
+    """Rows are printed as they come; misses are counted."""
+
+    def __init__(self):
+        self.missed = 0
+
+    def line(self, *cells):
+        text = f"{cells[0]:<46}{cells[1]:>10}  {cells[2]:<24}{cells[3]:>8}{cells[4]:>10}  {cells[5]}"
+        print(text.rstrip(), flush=True)
+
+    def head(self, title):
+        print()
+        self.line(title, "ours", "peer", "ratio", "limit", "")
+
+    def row(self, name, ours, peer="", value=None, limit=None, unit=""):
+        """value is what limit bounds: a ratio (unit "x") or the figure itself."""
+        verdict = ""
+        if limit is not None:
+            missed = round(value, 2) > limit
+            verdict = "MISSED" if missed else "ok"
+            self.missed += missed
+        ratio = f"{value:.2f} x" if unit == "x" and value else ""
+        self.line(name, ours, peer, ratio, f"{limit:g} {unit}" if limit is not None else "", verdict)
+
+
+def seconds(value):
+    return f"{value * 1000:.1f} ms" if value < 0.1 else f"{value:.2f} s"
+
+
+def megabytes(value):
+    return f"{value / MB:.1f} MB"
+
+
+# --- what is measured ---
+
+
+class Bench:
+    def __init__(self, build, full_size):
+        self.build, self.full_size = pathlib.Path(build), pathlib.Path(full_size)
+        self.dir = self.build / "bench"
+        self.cli = self.build / "optimum-cli"
+        venv = os.environ.get("OPTIMUM_VENV")
+        self.original_cli = pathlib.Path(venv) / "bin/optimum-cli" if venv else None
+        self.table = Table()
+
+    def checkpoint(self, name):
+        """The full-size checkpoint, written once and read into the page cache."""
+        out = self.dir / "checkpoints" / name
+        if not (out / "model.safetensors").exists():
+            print(f"writing {name}", flush=True)
+            shutil.rmtree(out, ignore_errors=True)
+            out.parent.mkdir(parents=True, exist_ok=True)
+            command = [self.build / "tools/mkckpt", self.full_size / name, out]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["cat", out / "model.safetensors"], check=True, stdout=subprocess.DEVNULL)
+        return out
+
+    def export(self, model, out, *arguments):
+        return [self.cli, "export", "onnx", "-q", "--model", model, *arguments, out]
+
+    def export_once(self, model, name, *arguments):
+        out = self.dir / "out" / name
+        fresh(out)
+        subprocess.run(self.export(model, out, "--no-validation", *arguments), check=True)
+        return out
+
+    def original(self, model):
+        """The original's export of a checkpoint, made once; None without a venv."""
+        if self.original_cli is None:
+            return None
+        out = self.dir / "original" / model.name
+        figures = out / "figures.json"
+        if not figures.exists():
+            print(f"exporting {model.name} with the original", flush=True)
+            fresh(out)
+            task = "question-answering"
+            command = [self.original_cli, "export", "onnx", "--model", model, "--task", task, out]
+            took, memory = run_watched(command, interval=0.01)
+            figures.write_text(json.dumps({"seconds": took, "memory": memory}))
+        return out / "model.onnx"
+
+    def original_figures(self, model):
+        """{"seconds", "memory"} of that export, or None."""
+        out = self.original(model)
+        return json.loads((out.parent / "figures.json").read_text()) if out else None
+
+
+def export_time(bench, model):
+    out, copy = bench.dir / "out/embedded", bench.dir / "out/copy"
+
+    def timed_copy():
+        fresh(copy)
+        return run_timed(["cp", "--reflink=never", model / "model.safetensors", copy])
+
+    def timed_export(*arguments):
+        fresh(out)
+        return run_timed(bench.export(model, out, *arguments))
+
+    plain = lambda: timed_export("--no-validation")
+    ours, validated, cp = medians(plain, timed_export, timed_copy)
+    shutil.rmtree(copy)
+    bench.table.row("export", seconds(ours), f"{seconds(cp)}  cp", ours / cp, 1.2, "x")
+    return validated
+
+
+def export_memory(bench, model, *arguments, peer="", limit=None):
+    out = bench.dir / "out/embedded"
+    peaks = []
+    for _ in range(3):
+        fresh(out)
+        peaks.append(run_watched(bench.export(model, out, *arguments))[1])
+    bench.table.row("  peak anonymous memory", megabytes(max(peaks)), peer, max(peaks) / MB, limit, "MB")
+
+
+def export_in_place(bench, model):
+    def step():
+        (model / "model.onnx").unlink(missing_ok=True)
+        return run_timed(bench.export(model, model, "--no-validation", "--weights", "safetensors"))
+
+    (ours,) = medians(step)
+    (model / "model.onnx").unlink()
+    name = "export, safetensors weights, beside them"
+    bench.table.row(name, seconds(ours), "", ours * 1000, 50, "ms")
+
+
+def validation(bench, model, validated):
+    file = bench.dir / "out/embedded/model.onnx"
+    step = lambda: sum(session(bench, file, "--as-validation", *VALIDATED_SHAPES).values())
+    (own,) = medians(step)
+    figures = bench.original_figures(model)
+    peer, memory = ("", "")
+    if figures:
+        peer = f"{seconds(figures['seconds'])}  original"
+        memory = f"{megabytes(figures['memory'])}  original"
+    ratio = validated / figures["seconds"] if figures else None
+    bench.table.row("export with validation", seconds(validated), peer, ratio, None, "x")
+    bench.table.row("  less the session", seconds(validated - own), f"{seconds(own)}  session", validated - own, 1.0, "s")
+    export_memory(bench, model, peer=memory)
+
+
+def against_original(bench, model):
+    embedded = bench.dir / "out/embedded/model.onnx"
+    shared = bench.export_once(model, "safetensors", "--weights", "safetensors") / "model.onnx"
+    original = bench.original(model)
+    files = [embedded, shared] + ([original] if original else [])
+    rounds = {f: [] for f in files}
+    for _ in range(ROUNDS):
+        for f, results in rounds.items():
+            results.append(session(bench, f, *SHAPES))
+
+    def compare(name, what, file, limit):
+        ours, theirs = (statistics.median(r[what] for r in rounds[f]) for f in (file, files[-1]))
+        if original:
+            bench.table.row(name, seconds(ours), f"{seconds(theirs)}  original", ours / theirs, limit, "x")
+        else:
+            bench.table.row(name, seconds(ours), "no OPTIMUM_VENV")
+
+    compare("session load, embedded weights", "load", embedded, None)
+    compare("session load, safetensors weights", "load", shared, 0.35)
+    for shape in SHAPES:
+        compare(f"latency, batch x length {shape}", shape, embedded, 1.0)
+
+
+def size(bench, name, title, limit, *arguments):
+    model = bench.checkpoint(name)
+    bytes_of = lambda *files: sum(f.stat().st_size for f in files)
+    out = bench.export_once(model, name, *arguments)
+    ours = bytes_of(*(f for f in out.iterdir() if ".onnx" in f.name or f.suffix == ".safetensors"))
+    theirs = bytes_of(model / "model.safetensors")
+    bench.table.head(title)
+    peer = f"{megabytes(theirs)}  checkpoint"
+    bench.table.row("size", megabytes(ours), peer, ours / theirs, limit, "x")
+    shutil.rmtree(out)
+
+
+def main(build, full_size):
+    bench = Bench(build, full_size)
+    model = bench.checkpoint("distilbert-base-question-answering")
+    bench.original(model)
+    bytes_ = (model / "model.safetensors").stat().st_size
+    bench.table.head(f"DistilBERT base, question-answering ({bytes_ / MB:.0f} MB)")
+    validated = export_time(bench, model)
+    export_memory(bench, model, "--no-validation", limit=64)
+    export_in_place(bench, model)
+    validation(bench, model, validated)
+    against_original(bench, model)
+    size(bench, "gpt2-text-generation", "GPT-2, text-generation-with-past", 1.01)
+    shared = ("--weights", "safetensors")
+    size(bench, "t5-small-text2text-generation", "T5-small with past, four files, shared weights", 1.02, *shared)
+    print(f"\n{bench.table.missed} limits missed (medians of {ROUNDS} interleaved runs)")
+    busy = os.getloadavg()[1] - 1  # what runs here by itself counts for about one
+    if busy > os.cpu_count() / 2:
+        print(f"the machine was busy with other work (load {busy + 1:.1f}): times are not to be trusted")
+    sys.exit(bench.table.missed > 0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
