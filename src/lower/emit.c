@@ -4,16 +4,15 @@
 #include "base/half.h"
 #include "lower/internal.h"
 
-/* Operators that know bfloat16 only since the given opset; the others have done since 13 or have
- * always done. */
-static bool knows_bf16(const struct lower *l, enum om_op op)
+bool lo_knows_bf16(const struct lower *l, enum om_op op)
 {
     static const struct {
         enum om_op op;
         int opset;
     } later[] = {
-        { OM_OP_Cos, 22 }, { OM_OP_LeakyRelu, 16 }, { OM_OP_Mish, 22 },  { OM_OP_Round, 22 },
-        { OM_OP_Sin, 22 }, { OM_OP_Softplus, 22 },  { OM_OP_Where, 16 },
+        { OM_OP_Cos, 22 },  { OM_OP_If, 16 },       { OM_OP_LeakyRelu, 16 },
+        { OM_OP_Mish, 22 }, { OM_OP_Pow, 15 },      { OM_OP_Round, 22 },
+        { OM_OP_Sin, 22 },  { OM_OP_Softplus, 22 }, { OM_OP_Where, 16 },
     };
 
     for (size_t i = 0; i < OM_COUNT(later); i++)
@@ -44,7 +43,7 @@ void lo_emit_n(struct lower *l, enum om_op op, const om_val *in, uint32_t n_in,
 {
     bool widened = false;
 
-    if (!knows_bf16(l, op))
+    if (!lo_knows_bf16(l, op))
         in = widened_operands(l, in, n_in, &widened);
     if (in)
         om_memo_emit_n(&l->memo, l->h, op, l->scope, in, n_in, attrs, n_attrs, out, n_out);

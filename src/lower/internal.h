@@ -70,6 +70,9 @@ void lo_emit_n(struct lower *l, enum om_op op, const om_val *in, uint32_t n_in,
         .name = (key), .kind = OM_ATTR_INTS, .ints = (v), .n = (uint32_t)(count) \
     }
 
+/* Most operators know bfloat16 since opset 13, or since there is the operator; some came later. */
+bool lo_knows_bf16(const struct lower *l, enum om_op op);
+
 om_val lo_scalar(struct lower *l, enum om_dtype dtype,
                  double v); /* rank 0, of a float or integer type */
 om_val lo_i64s(struct lower *l, const int64_t *v, size_t n);    /* 1-D */

@@ -95,14 +95,25 @@ static void lower_node(struct om_rewrite *r, const struct om_node *n)
     lo_dims_note(l, n);
 }
 
+/* An If has been made; its results get back the dtype that lower_use() took from the branches'. */
 static void lower_made(struct om_rewrite *r, const struct om_node *n)
 {
-    lo_dims_note((struct lower *)r, n);
+    struct lower *l = (struct lower *)r;
+
+    for (uint32_t i = 0; i < n->n_out && l->h->rc == 0; i++)
+        r->map[n->out[i].id] = lo_cast(l, r->map[n->out[i].id], lo_old(l, n->out[i])->dtype);
+    lo_dims_note(l, n);
 }
 
+/* v as an output of the current block, or as what decides an If. */
 static om_val lower_use(struct om_rewrite *r, om_val v)
 {
-    return lo_nd((struct lower *)r, v);
+    struct lower *l = (struct lower *)r;
+    const om_val x = lo_nd(l, v);
+
+    if (l->h->rc < 0 || l->h->block == 0 || lo_new(l, x)->dtype != OM_BF16)
+        return x;
+    return lo_knows_bf16(l, OM_OP_If) ? x : lo_cast(l, x, OM_F32);
 }
 
 static void lower_release(struct lower *l)
