@@ -1,6 +1,6 @@
 /* src/base/half.c: binary16 and bfloat16, and conversion between all element types.
  *
- * The four conversions between 16 and 32 bits are straight-line code that compilers turn into
+ * The conversions between float32, binary16 and bfloat16 are straight-line code that compilers turn into
  * vector instructions; every other pair goes block by block through int64, uint64 or double,
  * whichever holds all values of the source. */
 #include "base/half.h"
@@ -93,6 +93,8 @@ DEFINE_DIRECT(direct_f16_f32, uint32_t, uint16_t, f16_widen(v))
 DEFINE_DIRECT(direct_bf16_f32, uint32_t, uint16_t, (uint32_t)v << 16)
 DEFINE_DIRECT(direct_f32_f16, uint16_t, uint32_t, f16_narrow(v))
 DEFINE_DIRECT(direct_f32_bf16, uint16_t, uint32_t, bf16_narrow(v))
+DEFINE_DIRECT(direct_bf16_f16, uint16_t, uint16_t, f16_narrow((uint32_t)v << 16))
+DEFINE_DIRECT(direct_f16_bf16, uint16_t, uint16_t, bf16_narrow(f16_widen(v)))
 
 /* ---- the general path ---- */
 
@@ -250,6 +252,8 @@ static const struct direct directs[] = {
     { OM_F32, OM_BF16, direct_bf16_f32 },
     { OM_F16, OM_F32, direct_f32_f16 },
     { OM_BF16, OM_F32, direct_f32_bf16 },
+    { OM_F16, OM_BF16, direct_bf16_f16 },
+    { OM_BF16, OM_F16, direct_f16_bf16 },
 };
 
 static bool convert_direct(void *dst, enum om_dtype dst_dtype, const void *src,
