@@ -276,7 +276,6 @@ bool lo_fits_attention_23(const struct lower *l, const struct om_node *n)
 {
     const om_dim heads = lo_old(l, n->in[0])->dims[1], kv_heads = lo_old(l, n->in[1])->dims[1];
 
-    return heads == kv_heads && !om_node_attr(n, "softmax_precision") && !lo_has(n, 3) &&
-           !lo_has(n, 4) && n->n_out == 1 && om_node_float(n, "softcap", 0) == 0 &&
-           !om_node_int(n, "is_causal", 0);
+    return heads == kv_heads && !lo_has(n, 3) && !lo_has(n, 4) && n->n_out == 1 &&
+           om_node_float(n, "softcap", 0) == 0 && !om_node_int(n, "is_causal", 0);
 }
