@@ -82,7 +82,7 @@ struct pk_doc {
  * arena's; reaching its maximum is OM_E_LIMIT. */
 int om_pk_load(struct om_arena *a, om_sv bytes, struct pk_doc *doc, struct om_error *err);
 
-/* Bytes of an element of a storage class; 1 when untyped, 0 for a class without counterpart. */
+/* Bytes of one of numel; 1 when untyped. */
 size_t om_pk_storage_elem(const struct pk_storage *s);
 /* The value of a text key in a dict, NULL when absent; the last one counts. */
 const struct pk_value *om_pk_get(const struct pk_value *dict, const char *key);

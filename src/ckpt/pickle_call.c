@@ -150,41 +150,25 @@ static int call_from_type(struct pk_machine *m, const struct pk_global *g,
 
 /* ---- names ---- */
 
-#define STORAGE(module, prefix, dtype)                                   \
-    {                                                                    \
-        module, prefix "Storage", PK_STORAGE_CLASS, NULL, OM_##dtype, "" \
-    }
-#define STORAGE_OTHER(module, prefix, text)                                   \
-    {                                                                         \
-        module, prefix "Storage", PK_STORAGE_CLASS, NULL, OM_DTYPE_NONE, text \
-    }
-#define STORAGES(module)                                                                         \
-    STORAGE(module, "Float", F32), STORAGE(module, "Double", F64), STORAGE(module, "Half", F16), \
-        STORAGE(module, "BFloat16", BF16), STORAGE(module, "Long", I64),                         \
-        STORAGE(module, "Int", I32), STORAGE(module, "Short", I16), STORAGE(module, "Char", I8), \
-        STORAGE(module, "Byte", U8), STORAGE(module, "Bool", BOOL),                              \
-        STORAGE_OTHER(module, "ComplexFloat", "complex64"),                                      \
-        STORAGE_OTHER(module, "ComplexDouble", "complex128")
-#define DTYPE(name, dtype)                            \
-    {                                                 \
-        "torch", name, PK_DTYPE, NULL, OM_##dtype, "" \
-    }
-#define DTYPE_OTHER(name)                                  \
-    {                                                      \
-        "torch", name, PK_DTYPE, NULL, OM_DTYPE_NONE, name \
-    }
-#define UNTYPED(module, name)                                     \
-    {                                                             \
-        module, name, PK_STORAGE_CLASS, NULL, OM_DTYPE_NONE, NULL \
-    }
-#define FUNCTION(module, name, call)                       \
-    {                                                      \
-        module, name, PK_FUNCTION, call, OM_DTYPE_NONE, "" \
-    }
-#define TYPE(module, name)                             \
-    {                                                  \
-        module, name, PK_TYPE, NULL, OM_DTYPE_NONE, "" \
-    }
+/* clang-format off */
+#define STORAGE(module, prefix, dtype, size) \
+    { module, prefix "Storage", PK_STORAGE_CLASS, NULL, OM_##dtype, "", size }
+#define STORAGE_OTHER(module, prefix, text, size) \
+    { module, prefix "Storage", PK_STORAGE_CLASS, NULL, OM_DTYPE_NONE, text, size }
+#define UNTYPED(module, name) { module, name, PK_STORAGE_CLASS, NULL, OM_DTYPE_NONE, NULL, 1 }
+#define DTYPE(name, dtype) { "torch", name, PK_DTYPE, NULL, OM_##dtype, "", 0 }
+#define DTYPE_OTHER(name) { "torch", name, PK_DTYPE, NULL, OM_DTYPE_NONE, name, 0 }
+#define FUNCTION(module, name, call) { module, name, PK_FUNCTION, call, OM_DTYPE_NONE, "", 0 }
+#define TYPE(module, name) { module, name, PK_TYPE, NULL, OM_DTYPE_NONE, "", 0 }
+/* clang-format on */
+#define STORAGES(module)                                                       \
+    STORAGE(module, "Float", F32, 4), STORAGE(module, "Double", F64, 8),       \
+        STORAGE(module, "Half", F16, 2), STORAGE(module, "BFloat16", BF16, 2), \
+        STORAGE(module, "Long", I64, 8), STORAGE(module, "Int", I32, 4),       \
+        STORAGE(module, "Short", I16, 2), STORAGE(module, "Char", I8, 1),      \
+        STORAGE(module, "Byte", U8, 1), STORAGE(module, "Bool", BOOL, 1),      \
+        STORAGE_OTHER(module, "ComplexFloat", "complex64", 8),                 \
+        STORAGE_OTHER(module, "ComplexDouble", "complex128", 16)
 
 static const struct pk_global globals[] = {
     FUNCTION("collections", "OrderedDict", call_dict),
@@ -206,9 +190,9 @@ static const struct pk_global globals[] = {
     TYPE("torch.nn.parameter", "Parameter"),
     STORAGES("torch"),
     STORAGES("torch.cuda"),
-    STORAGE_OTHER("torch", "QInt8", "qint8"),
-    STORAGE_OTHER("torch", "QUInt8", "quint8"),
-    STORAGE_OTHER("torch", "QInt32", "qint32"),
+    STORAGE_OTHER("torch", "QInt8", "qint8", 1),
+    STORAGE_OTHER("torch", "QUInt8", "quint8", 1),
+    STORAGE_OTHER("torch", "QInt32", "qint32", 4),
     UNTYPED("torch.storage", "UntypedStorage"),
     UNTYPED("torch.storage", "_UntypedStorage"),
     UNTYPED("torch", "UntypedStorage"),
@@ -259,9 +243,7 @@ int om_pk_call(struct pk_machine *m, const struct pk_value *callable, const stru
 
 size_t om_pk_storage_elem(const struct pk_storage *s)
 {
-    if (s->type->dtype == OM_DTYPE_NONE)
-        return s->type->text ? 0 : 1;
-    return om_dtype_size(s->type->dtype);
+    return s->type->size;
 }
 
 /* ---- persistent ids ---- */

@@ -29,6 +29,7 @@ struct pk_global {
     pk_call *call;       /* NULL: may be named, not called */
     enum om_dtype dtype; /* of storage classes and dtypes; NONE: untyped, or without counterpart */
     const char *text;    /* name of a dtype without counterpart; NULL for untyped storages */
+    size_t size;         /* bytes of an element of a storage class */
 };
 
 const struct pk_global *om_pk_global(om_sv module, om_sv name); /* NULL: not allowed */

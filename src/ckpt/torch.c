@@ -19,14 +19,9 @@ int om_torch_load(struct torch_reader *t, om_sv bytes)
 
 int om_torch_storage_bytes(struct torch_reader *t, const struct pk_storage *s, uint64_t *bytes)
 {
-    const size_t elem = om_pk_storage_elem(s);
     char key[PK_SHOWN];
 
-    if (elem == 0)
-        return om_fail(t->err, OM_E_UNSUPPORTED,
-                       "storage \"%s\" holds a dtype that ONNX weights do not have",
-                       om_pk_show(key, s->key));
-    if (!om_mul_u64(s->numel, elem, bytes))
+    if (!om_mul_u64(s->numel, om_pk_storage_elem(s), bytes))
         return om_fail(t->err, OM_E_FORMAT, "storage \"%s\" is too large", om_pk_show(key, s->key));
     return 0;
 }
@@ -44,8 +39,10 @@ static size_t count_tensors(const struct pk_value *v)
     return n;
 }
 
-/* The state_dict within a training checkpoint such as {"state_dict": {...}, "epoch": 1}. */
-static const struct pk_value *find_nested(const struct pk_value *root)
+/* The state_dict within a training checkpoint such as {"state_dict": {...}, "epoch": 1}; several
+ * says why there is none.
+ */
+static const struct pk_value *find_nested(const struct pk_value *root, bool *several)
 {
     static const char *const usual[] = { "state_dict", "model_state_dict", "model" };
     const struct pk_value *only = NULL;
@@ -59,6 +56,7 @@ static const struct pk_value *find_nested(const struct pk_value *root)
     for (size_t i = 1; root->kind == PK_DICT && i < root->seq->len; i += 2) {
         if (count_tensors(&root->seq->items[i]) == 0)
             continue;
+        *several = only != NULL;
         if (only)
             return NULL;
         only = &root->seq->items[i];
@@ -69,12 +67,16 @@ static const struct pk_value *find_nested(const struct pk_value *root)
 static int find_state_dict(struct torch_reader *t, const struct pk_value **out)
 {
     const struct pk_value *root = &t->doc.root;
+    bool several = false;
 
     if (count_tensors(root) == 0 && !(root->kind == PK_DICT && root->seq->len == 0))
-        root = find_nested(root);
+        root = find_nested(root, &several);
+    if (several)
+        return om_fail(t->err, OM_E_UNSUPPORTED,
+                       "pickle holds several dicts of tensors, none of them named \"state_dict\"");
     if (!root)
         return om_fail(t->err, OM_E_UNSUPPORTED,
-                       "pickle holds %s without a state_dict in it, expected a dict of tensors",
+                       "pickle holds %s, expected a state_dict with tensors",
                        om_pk_kind_text(t->doc.root.kind));
     *out = root;
     return 0;
