@@ -4,7 +4,8 @@
 #include "ckpt/torch.h"
 #include "ckpt/zip.h"
 
-#define VERSION_MAX 10 /* kMaxSupportedFileFormatVersion */
+#define VERSION_MAX 10          /* kMaxSupportedFileFormatVersion */
+#define PICKLE_MAX (256u << 20) /* before it is inflated; that of 100 000 tensors has 12 MB */
 
 struct archive {
     struct om_zip zip;
@@ -126,12 +127,17 @@ static int place_storage(struct torch_reader *t, const struct archive *x,
 
 static int read_archive(struct torch_reader *t, struct archive *x)
 {
+    const struct om_zip_member *m;
     struct torch_place pickle;
 
     OM_TRY(om_zip_open(t->scratch, t->file, &x->zip, t->err));
     OM_TRY(find_name(t, x));
     OM_TRY(check_records(t, x));
-    OM_TRY(open_member(t, x, find(t, x, "", OM_SVL("data.pkl")), &pickle));
+    m = find(t, x, "", OM_SVL("data.pkl"));
+    if (m->size > PICKLE_MAX)
+        return om_fail(t->err, OM_E_LIMIT, "data.pkl has %" PRIu64 " bytes, at most %u", m->size,
+                       PICKLE_MAX);
+    OM_TRY(open_member(t, x, m, &pickle));
     OM_TRY(om_torch_load(
         t, (om_sv){ (const char *)pickle.file->data + pickle.offset, (size_t)pickle.bytes }));
     for (size_t i = 0; i < t->doc.n_storages; i++)

@@ -41,6 +41,20 @@ static int open_checkpoint(void *user, struct om_error *err)
     return rc;
 }
 
+/* A file of torch.save. */
+static int open_torch(void *user, struct om_error *err)
+{
+    struct om_arena a = OM_ARENA_INIT(1 << 24);
+    struct om_ckpt *ck = NULL;
+    int rc = om_ckpt_open_file(&a, user, &ck, err);
+
+    if (rc == 0 && ck->len == 0)
+        rc = om_fail(err, OM_E_INTERNAL, "the checkpoint is incomplete");
+    om_ckpt_close(ck);
+    om_arena_release(&a);
+    return rc;
+}
+
 static int open_config(void *user, struct om_error *err)
 {
     static const struct om_field fields[] = {
@@ -101,6 +115,25 @@ static void readers(struct test *t)
     fault_sweep(t, ALL, open_config, NULL, &s);
 }
 
+static void torch(struct test *t)
+{
+    static const char *const files[] = {
+        "torch.bin",
+        "legacy.bin",
+        "nested4.bin",
+#ifdef OM_HAVE_ZLIB
+        "deflated.bin",
+#endif
+    };
+    char path[512];
+
+    for (size_t i = 0; i < OM_COUNT(files); i++) {
+        snprintf(path, sizeof(path), "%s/%s", test_data(t, "fuzz/zip"), files[i]);
+        test_case(t, "%s", files[i]);
+        fault_sweep(t, ALL, open_torch, NULL, path);
+    }
+}
+
 static void writer(struct test *t)
 {
     struct state s;
@@ -109,4 +142,6 @@ static void writer(struct test *t)
     fault_sweep(t, ALL, write_file, check_file, &s);
 }
 
-const struct test_entry t_fault_ckpt[] = { { "readers", readers }, { "writer", writer }, TEST_END };
+const struct test_entry t_fault_ckpt[] = {
+    { "readers", readers }, { "torch", torch }, { "writer", writer }, TEST_END
+};
