@@ -10,19 +10,14 @@
 
 int cmd_env(struct cli *cli, int argc, char **argv)
 {
+    int status;
     const struct opt opts[] = { OPT_END };
     struct om_error err = OM_ERROR_INIT;
     const char *version, *path;
     struct utsname u;
 
-    switch (opt_parse(cli, "Show versions and libraries, for bug reports.", opts, argc, argv)) {
-    case OPT_HELP:
-        return CLI_OK;
-    case OPT_FAILED:
-        return CLI_USAGE;
-    case OPT_OK:
-        break;
-    }
+    if (!opt_parse(cli, "Show versions and libraries, for bug reports.", opts, argc, argv, &status))
+        return status;
     printf("Copy-and-paste the text below in your issue:\n\n");
     printf("- `optimum.c` version: %s\n", om_version());
     if (uname(&u) == 0)

@@ -103,6 +103,7 @@ int cmd_export_onnx(struct cli *cli, int argc, char **argv)
 {
     struct args a = { .o = OM_EXPORT_OPTS_INIT, .atol = -1.0 };
     struct om_error err = OM_ERROR_INIT;
+    int status;
     const struct opt opts[] = {
         OPT_GROUP("required arguments"),
         OPT_STR('m', "model", &a.o.model, "MODEL",
@@ -228,14 +229,8 @@ int cmd_export_onnx(struct cli *cli, int argc, char **argv)
 
     if (opt_given(argc, argv, "--list"))
         return list(cli);
-    switch (opt_parse(cli, summary, opts, argc, argv)) {
-    case OPT_HELP:
-        return CLI_OK;
-    case OPT_FAILED:
-        return CLI_USAGE;
-    case OPT_OK:
-        break;
-    }
+    if (!opt_parse(cli, summary, opts, argc, argv, &status))
+        return status;
     cli_set_verbosity(cli, a.quiets, a.verboses);
     if (check_args(cli, &a) != 0)
         return CLI_USAGE;

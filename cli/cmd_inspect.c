@@ -12,6 +12,7 @@ int cmd_inspect(struct cli *cli, int argc, char **argv)
     const char *path = NULL;
     bool json = false;
     char *text;
+    int status;
     const struct opt opts[] = {
         OPT_GROUP("arguments"),
         OPT_ARG("PATH", &path, "a checkpoint directory, one of its weight files, or an .onnx file",
@@ -19,14 +20,9 @@ int cmd_inspect(struct cli *cli, int argc, char **argv)
         OPT_FLAG(0, "json", &json, "print JSON"), OPT_END
     };
 
-    switch (opt_parse(cli, "Show what a checkpoint or an .onnx file holds.", opts, argc, argv)) {
-    case OPT_HELP:
-        return CLI_OK;
-    case OPT_FAILED:
-        return CLI_USAGE;
-    case OPT_OK:
-        break;
-    }
+    if (!opt_parse(cli, "Show what a checkpoint or an .onnx file holds.", opts, argc, argv,
+                   &status))
+        return status;
     if (om_inspect(cli->ctx, path, json ? OM_INSPECT_JSON : OM_INSPECT_TABLE, &text, &err) < 0)
         return cli_report(cli, &err);
     fputs(text, stdout);

@@ -12,6 +12,7 @@ int cmd_run(struct cli *cli, int argc, char **argv)
     const char *model = NULL, *inputs = NULL, *output = NULL;
     struct om_error err = OM_ERROR_INIT;
     int executor = OM_EXECUTOR_ONNXRUNTIME;
+    int status;
     const struct opt opts[] = {
         OPT_GROUP("arguments"),
         OPT_ARG("FILE.onnx", &model, "the model", OPT_REQUIRED),
@@ -25,15 +26,9 @@ int cmd_run(struct cli *cli, int argc, char **argv)
         OPT_END
     };
 
-    switch (
-        opt_parse(cli, "Run an .onnx file on tensors of a safetensors file.", opts, argc, argv)) {
-    case OPT_HELP:
-        return CLI_OK;
-    case OPT_FAILED:
-        return CLI_USAGE;
-    case OPT_OK:
-        break;
-    }
+    if (!opt_parse(cli, "Run an .onnx file on tensors of a safetensors file.", opts, argc, argv,
+                   &status))
+        return status;
     if (om_run_file(cli->ctx, model, inputs, output, (enum om_executor)executor, &err) < 0)
         return cli_report(cli, &err);
     return CLI_OK;

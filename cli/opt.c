@@ -330,19 +330,21 @@ static int check_required(const struct parse *p)
     return 0;
 }
 
-enum opt_result opt_parse(const struct cli *cli, const char *summary, const struct opt *opts,
-                          int argc, char **argv)
+bool opt_parse(const struct cli *cli, const char *summary, const struct opt *opts, int argc,
+               char **argv, int *status)
 {
     struct parse p = { .cli = cli, .opts = opts, .summary = summary, .argc = argc, .argv = argv };
     bool only_positional = false;
 
+    *status = CLI_USAGE;
     for (p.at = 0; p.at < argc; p.at++) {
         const char *arg = argv[p.at];
         int rc;
 
         if (!only_positional && (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0)) {
             print_help(cli, summary, opts);
-            return OPT_HELP;
+            *status = CLI_OK;
+            return false;
         }
         if (!only_positional && strcmp(arg, "--") == 0) {
             only_positional = true;
@@ -355,9 +357,9 @@ enum opt_result opt_parse(const struct cli *cli, const char *summary, const stru
         else
             rc = parse_positional(&p, arg);
         if (rc != 0)
-            return OPT_FAILED;
+            return false;
     }
-    return check_required(&p) == 0 ? OPT_OK : OPT_FAILED;
+    return check_required(&p) == 0;
 }
 
 bool opt_given(int argc, char **argv, const char *name)

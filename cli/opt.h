@@ -57,10 +57,9 @@ struct opt {
 #define OPT_ARG(mv, dst, h, f) { .kind = OPT_KIND_ARG, .name = (mv), .metavar = (mv), .out = (dst), .help = (h), .flags = (f) }
 #define OPT_END { .kind = OPT_KIND_END }
 
-enum opt_result { OPT_OK, OPT_HELP, OPT_FAILED };
-
-/* Fill the outs. OPT_HELP: -h or --help was given and the help has been printed; OPT_FAILED: a message has been printed. */
-enum opt_result opt_parse(const struct cli *cli, const char *summary, const struct opt *opts, int argc, char **argv);
+/* Fill the outs. False: the command ends here with *status, after the help (-h, --help) or a message was printed. */
+bool opt_parse(const struct cli *cli, const char *summary, const struct opt *opts, int argc,
+               char **argv, int *status);
 
 /* Whether an argument list names an option (before "--"), for commands that look ahead such as --list. */
 bool opt_given(int argc, char **argv, const char *name);
