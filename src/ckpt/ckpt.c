@@ -2,23 +2,14 @@
 #include "ckpt/h5.h"
 #include "ckpt/internal.h"
 #include "ckpt/keras.h"
-#include "ckpt/tf_names.h"
 
 #define SUFFIX ".safetensors"
 
-/* The index of TensorFlow's shards has the variables' full names. */
-static const char *variable_name(struct om_arena *a, om_sv key)
-{
-    bool kernel;
-
-    return om_tf_name(a, key, true, &kernel);
-}
-
 /* What Transformers loads, in its order. */
 static const struct om_ckpt_layout layouts[] = {
-    { "model.safetensors", "model.safetensors.index.json", SUFFIX, NULL },
-    { "pytorch_model.bin", "pytorch_model.bin.index.json", ".bin", NULL },
-    { "tf_model.h5", "tf_model.h5.index.json", ".h5", variable_name },
+    { "model.safetensors", "model.safetensors.index.json", SUFFIX },
+    { "pytorch_model.bin", "pytorch_model.bin.index.json", ".bin" },
+    { "tf_model.h5", "tf_model.h5.index.json", ".h5" },
 };
 
 struct om_ckpt *om_ckpt_new(struct om_arena *a, size_t n)

@@ -70,9 +70,10 @@ bool om_ckpt_has_prefix(const struct om_ckpt *ck,
 /* Parse the bytes of one safetensors file (format: 8-byte length, JSON header, data). Every bound
  * is checked: header within the file and at most 100 MB, known dtypes, no overflow, shape x dtype
  * equal to the byte range, and ranges that cover the data from its first byte to its last without
- * gaps or overlaps. Duplicate names are refused,
- * __metadata__ is ignored. Tensors come in the order of their data. file is recorded in each tensor
- * and not read. Exposed for the fuzzer. */
+ * gaps or overlaps. Duplicate names are refused. Of __metadata__ one thing counts: with the format
+ * "tf" the file is that of a TensorFlow model, and names and axes become those of PyTorch. Tensors
+ * come in the order of their data. file is recorded in each tensor and not read. Exposed for the
+ * fuzzer. */
 int om_safetensors_parse(struct om_arena *a, const struct om_file *file,
                          struct om_ckpt_tensor **tensors, size_t *len, struct om_error *err);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "ckpt/tf_names.h"
 
 struct index {
     struct om_arena *arena;
@@ -59,13 +60,15 @@ static int collect_shards(struct index *x, struct om_map *seen, struct om_error 
     return 0;
 }
 
-/* The tensor that a key of the weight map means. */
+/* The tensor that a key of the weight map means: TensorFlow's are the full names of variables. */
 static int tensor_name(const struct index *x, om_sv key, om_sv *name, struct om_error *err)
 {
+    bool kernel;
+
     *name = key;
-    if (!x->layout->tensor_name)
+    if (!om_tf_is_variable(key))
         return 0;
-    *name = om_sv_str(x->layout->tensor_name(x->arena, key));
+    *name = om_sv_str(om_tf_name(x->arena, key, true, &kernel));
     return name->ptr ? 0 : om_fail(err, OM_E_NOMEM, "out of memory for the weight map");
 }
 

@@ -8,8 +8,6 @@
 struct om_ckpt_layout {
     const char *single, *index; /* "model.safetensors", "model.safetensors.index.json" */
     const char *suffix;         /* of a shard: ".safetensors" */
-    /* The tensor that a key of the index means; NULL: that of the same name. */
-    const char *(*tensor_name)(struct om_arena *a, om_sv key);
 };
 
 /* An empty checkpoint with room for n files, none of them mapped; NULL when memory is short. */

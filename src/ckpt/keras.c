@@ -69,13 +69,9 @@ static bool same_shape(const struct om_ckpt_tensor *a, const struct om_ckpt_tens
 static int add_tensor(struct keras *k, struct om_ckpt_tensor *t, om_sv variable, bool scoped,
                       struct om_error *err)
 {
-    bool kernel;
     uint32_t at;
 
-    t->name = om_sv_str(om_tf_name(k->arena, variable, scoped, &kernel));
-    if (!t->name.ptr)
-        return om_fail(err, OM_E_NOMEM, "out of memory for the tensor names");
-    OM_TRY(om_tf_axes(k->arena, t, kernel, err));
+    OM_TRY(om_tf_tensor(k->arena, t, variable, scoped, err));
     if (om_map_get(&k->seen, variable, &at))
         return same_shape(t, &k->tensors[at])
                    ? 0
@@ -102,12 +98,6 @@ static int add_variable(struct keras *k, uint64_t layer, om_sv path, struct om_e
     return add_tensor(k, &t, path, true, err);
 }
 
-/* Names of shards have lost their first scope, unless they have "model." somewhere. */
-static bool shard_is_scoped(om_sv path)
-{
-    return memmem(path.ptr, path.len, "model.", 6) != NULL;
-}
-
 static int add_layer(struct keras *k, uint64_t root, om_sv name, struct om_error *err)
 {
     struct om_ckpt_tensor t;
@@ -117,7 +107,7 @@ static int add_layer(struct keras *k, uint64_t root, om_sv name, struct om_error
     OM_TRY(om_h5_find(&k->h5, root, name, &object, err));
     OM_TRY(om_h5_dataset(&k->h5, k->arena, object, &is_dataset, &t, err));
     if (is_dataset)
-        return add_tensor(k, &t, name, shard_is_scoped(name), err);
+        return add_tensor(k, &t, name, om_tf_scoped(name), err);
     return each_name(k, object, "weight_names", add_variable, &found, err);
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "ckpt/tf_names.h"
 
 #define LENGTH_BYTES 8
 #define HEADER_MAX 100000000u /* the limit of the reference implementation */
@@ -191,9 +192,19 @@ static int check_cover(const struct header *h, const struct om_ckpt_tensor *tens
     return 0;
 }
 
+/* The models of TensorFlow leave their own names and axes, and say so. */
+static bool is_tensorflow(const struct om_json *doc)
+{
+    om_sv format;
+
+    return om_json_str(om_json_get(om_json_get(doc, "__metadata__"), "format"), &format) &&
+           om_sv_is(format, "tf");
+}
+
 static int read_tensors(const struct header *h, const struct om_json *doc,
                         struct om_ckpt_tensor **tensors, size_t *len, struct om_error *err)
 {
+    const bool tensorflow = is_tensorflow(doc);
     struct om_json_iter it = { 0 };
     struct om_ckpt_tensor *t;
     size_t n = 0;
@@ -215,6 +226,8 @@ static int read_tensors(const struct header *h, const struct om_json *doc,
     }
     qsort(t, n, sizeof(*t), by_offset);
     OM_TRY(check_cover(h, t, n, err));
+    for (size_t i = 0; tensorflow && i < n; i++)
+        OM_TRY(om_tf_tensor(h->arena, &t[i], t[i].name, om_tf_scoped(t[i].name), err));
     *tensors = t;
     *len = n;
     return 0;

@@ -128,8 +128,24 @@ static int reorder(struct om_arena *a, struct om_ckpt_tensor *t, struct om_error
     return 0;
 }
 
-int om_tf_axes(struct om_arena *a, struct om_ckpt_tensor *t, bool kernel, struct om_error *err)
+bool om_tf_is_variable(om_sv name)
 {
+    return om_sv_ends(name, OM_SVL(OUTPUT)) || (name.len && memchr(name.ptr, '/', name.len));
+}
+
+bool om_tf_scoped(om_sv variable)
+{
+    return memmem(variable.ptr, variable.len, "model.", 6) != NULL;
+}
+
+int om_tf_tensor(struct om_arena *a, struct om_ckpt_tensor *t, om_sv variable, bool scoped,
+                 struct om_error *err)
+{
+    bool kernel;
+
+    t->name = om_sv_str(om_tf_name(a, variable, scoped, &kernel));
+    if (!t->name.ptr)
+        return om_fail(err, OM_E_NOMEM, "out of memory for the tensor names");
     if (kernel && t->rank > 1)
         return reorder(a, t, err);
     /* GPT-2's Conv1D keeps its bias as a row. */

@@ -11,8 +11,15 @@
  * weight have another order than in PyTorch. */
 const char *om_tf_name(struct om_arena *a, om_sv variable, bool scoped, bool *kernel);
 
-/* Let the dense tensor be seen with PyTorch's dims: kernels through strides, biases with one axis.
- */
-int om_tf_axes(struct om_arena *a, struct om_ckpt_tensor *t, bool kernel, struct om_error *err);
+bool om_tf_is_variable(om_sv name); /* no name of PyTorch has its slashes or its ending */
+
+/* Whether a name that save_pretrained wrote itself, in shards and safetensors files, still has the
+ * model's scope: only when it has "model." somewhere. */
+bool om_tf_scoped(om_sv variable);
+
+/* Give the dense tensor the name that the variable has in PyTorch and let it be seen with the same
+ * dims: kernels through strides, biases with one axis. */
+int om_tf_tensor(struct om_arena *a, struct om_ckpt_tensor *t, om_sv variable, bool scoped,
+                 struct om_error *err);
 
 #endif

@@ -32,6 +32,11 @@ static const struct {
     { "{}", 0, NULL },
     { "{}   ", 0, NULL }, /* padding */
     { "{\"__metadata__\":{\"format\":\"pt\"}}", 0, NULL },
+    { "{\"__metadata__\":{\"format\":7}}", 0, NULL },
+    { "{\"__metadata__\":[\"format\"]}", 0, NULL },
+    { "{\"__metadata__\":{\"format\":\"tf\"},\"d/kernel:0\":{\"dtype\":\"F32\",\"shape\":"
+      "[0,9223372036854775807,2],\"data_offsets\":[0,0]}}",
+      0, "shape is too large" }, /* its strides overflow */
     { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, NULL },
     { "{\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]}}", 4, NULL },
     { "{\"a\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}}", 0, NULL },
@@ -323,7 +328,9 @@ static void directory(struct test *t)
         { { "a.safetensors", "b.safetensors" },
           "or a single other *.safetensors file, found 2: a.safetensors, b.safetensors",
           OM_E_MISSING },
-        { { "config.json" }, "no weights: expected model.safetensors, pytorch_model.bin or", OM_E_MISSING },
+        { { "config.json" },
+          "no weights: expected model.safetensors, pytorch_model.bin or",
+          OM_E_MISSING },
         { { "config.json", "training_args.bin" },
           "found only training_args.bin",
           OM_E_UNSUPPORTED },

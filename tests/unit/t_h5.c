@@ -158,6 +158,48 @@ static void counts(struct test *t)
     }
 }
 
+/* An architecture that is not exported: the reader alone. */
+static void images(struct test *t)
+{
+    static const struct {
+        const char *name, *text;
+    } cases[] = {
+        { "vit.embeddings.patch_embeddings.projection.weight",
+          "float32 [32, 3, 2, 2] strides 1, 32, 192, 96" },
+        { "vit.embeddings.cls_token", "float32 [1, 1, 32]" },
+        { "vit.embeddings.position_embeddings", "float32 [1, 226, 32]" },
+        { "vit.encoder.layer.1.attention.attention.query.weight",
+          "float32 [32, 32] strides 1, 32" },
+        { "vit.encoder.layer.1.layernorm_before.weight", "float32 [32]" },
+        { "classifier.weight", "float32 [3, 32] strides 1, 3" },
+    };
+    struct fixture f;
+    struct om_ckpt *ck = NULL;
+
+    if (!test_shared()) {
+        test_skip(t, "OM_SHARED is not set");
+        return;
+    }
+    begin(&f);
+    CHECK_OK(t,
+             om_ckpt_open(&f.arena,
+                          om_path_join(&f.arena, test_shared(),
+                                       "goldens/checkpoints/tf-vit-image-classification"),
+                          &ck, &f.err),
+             &f.err);
+    CHECK_INT(t, ck ? ck->len : 0, 40);
+    for (size_t i = 0; ck && i < OM_COUNT(cases); i++) {
+        const struct om_ckpt_tensor *x = om_ckpt_find(ck, om_sv_str(cases[i].name));
+
+        test_case(t, "%s", cases[i].name);
+        CHECK(t, x != NULL);
+        if (x)
+            CHECK_STR(t, describe(&f, x), cases[i].text);
+    }
+    om_ckpt_close(ck);
+    end(&f);
+}
+
 /* ---- what is refused ---- */
 
 static void refused(struct test *t)
@@ -325,6 +367,7 @@ static void names(struct test *t)
 }
 
 const struct test_entry t_h5[] = {
-    { "layouts", layouts },     { "values", values }, { "counts", counts }, { "refused", refused },
-    { "truncated", truncated }, { "lies", lies },     { "names", names },   TEST_END,
+    { "layouts", layouts }, { "values", values },   { "counts", counts },
+    { "images", images },   { "refused", refused }, { "truncated", truncated },
+    { "lies", lies },       { "names", names },     TEST_END,
 };
