@@ -41,14 +41,28 @@ static int open_checkpoint(void *user, struct om_error *err)
     return rc;
 }
 
-/* A file of torch.save. */
-static int open_torch(void *user, struct om_error *err)
+/* A file of torch.save or of Keras. */
+static int open_file(void *user, struct om_error *err)
 {
     struct om_arena a = OM_ARENA_INIT(1 << 24);
     struct om_ckpt *ck = NULL;
     int rc = om_ckpt_open_file(&a, user, &ck, err);
 
     if (rc == 0 && ck->len == 0)
+        rc = om_fail(err, OM_E_INTERNAL, "the checkpoint is incomplete");
+    om_ckpt_close(ck);
+    om_arena_release(&a);
+    return rc;
+}
+
+static int open_shards(void *user, struct om_error *err)
+{
+    const struct state *s = user;
+    struct om_arena a = OM_ARENA_INIT(1 << 24);
+    struct om_ckpt *ck = NULL;
+    int rc = om_ckpt_open(&a, s->checkpoint, &ck, err);
+
+    if (rc == 0 && !om_ckpt_find(ck, OM_SVL("predictions.bias")))
         rc = om_fail(err, OM_E_INTERNAL, "the checkpoint is incomplete");
     om_ckpt_close(ck);
     om_arena_release(&a);
@@ -130,8 +144,30 @@ static void torch(struct test *t)
     for (size_t i = 0; i < OM_COUNT(files); i++) {
         snprintf(path, sizeof(path), "%s/%s", test_data(t, "fuzz/zip"), files[i]);
         test_case(t, "%s", files[i]);
-        fault_sweep(t, ALL, open_torch, NULL, path);
+        fault_sweep(t, ALL, open_file, NULL, path);
     }
+}
+
+static void keras(struct test *t)
+{
+    static const char *const files[] = { "model.h5", "model-fixed-strings.h5", "numbered.h5",
+                                         "shard.h5" };
+    char path[512];
+
+    for (size_t i = 0; i < OM_COUNT(files); i++) {
+        snprintf(path, sizeof(path), "%s/%s", test_data(t, "fuzz/h5"), files[i]);
+        test_case(t, "%s", files[i]);
+        fault_sweep(t, ALL, open_file, NULL, path);
+    }
+}
+
+static void shards(struct test *t)
+{
+    struct state s = { .golden = NULL };
+
+    snprintf(s.checkpoint, sizeof(s.checkpoint), "%s",
+             test_data(t, "checkpoints/keras-albert-fill-mask-sharded"));
+    fault_sweep(t, ALL, open_shards, NULL, &s);
 }
 
 static void writer(struct test *t)
@@ -143,5 +179,6 @@ static void writer(struct test *t)
 }
 
 const struct test_entry t_fault_ckpt[] = {
-    { "readers", readers }, { "torch", torch }, { "writer", writer }, TEST_END
+    { "readers", readers }, { "torch", torch },   { "keras", keras },
+    { "shards", shards },   { "writer", writer }, TEST_END,
 };

@@ -108,15 +108,18 @@ static const struct om_tensor *find(const struct om_tensor *list, size_t n, cons
 static struct om_tensor default_input(struct trial *t, const char *name)
 {
     const struct om_tensor *like = find(t->inputs, t->n_inputs, "input_ids");
+    const bool positions = strcmp(name, "position_ids") == 0;
     struct om_tensor made = { .name = name, .dtype = OM_I64 };
     int64_t n, *values;
 
-    if (!like || strcmp(name, "token_type_ids") != 0) {
+    if (!like || (!positions && strcmp(name, "token_type_ids") != 0)) {
         fail(t, "input \"%s\" was not recorded", name);
         return made;
     }
     om_count(like->dims, like->rank, &n);
     values = om_arena_array(t->arena, (size_t)n, sizeof(*values)); /* zeros */
+    for (int64_t i = 0; values && positions && i < n; i++)
+        values[i] = i % like->dims[like->rank - 1];
     made.rank = like->rank;
     made.dims = like->dims;
     made.data = values;
@@ -270,6 +273,7 @@ static void run_form(struct trial *t, const struct form *form)
     o.weights = form->weights;
     o.weights_dtype = form->dtype;
     o.linear = form->linear;
+    o.monolith = true; /* one file, without a cache */
     o.validation = OM_VALIDATE_NEVER;
     struct om_ctx *ctx = om_ctx_new();
     if (!ctx || om_export_run(ctx, &o, &err) < 0) {
