@@ -264,7 +264,7 @@ const struct om_ckpt_tensor *om_ckpt_find(const struct om_ckpt *ck, om_sv name)
 
 const void *om_ckpt_data(const struct om_ckpt_tensor *t)
 {
-    return t->file->data + t->offset;
+    return t->file->data ? t->file->data + t->offset : NULL; /* an empty file has no mapping */
 }
 
 bool om_ckpt_has_prefix(const struct om_ckpt *ck, om_sv prefix)

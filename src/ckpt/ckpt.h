@@ -62,7 +62,7 @@ void om_ckpt_close(struct om_ckpt *ck); /* unmap; accepts NULL */
 
 const struct om_ckpt_tensor *om_ckpt_find(const struct om_ckpt *ck,
                                           om_sv name); /* NULL when absent */
-/* The bytes in the mapping, at any alignment. */
+/* The first element in the mapping, at any alignment. */
 const void *om_ckpt_data(const struct om_ckpt_tensor *t);
 bool om_ckpt_has_prefix(const struct om_ckpt *ck,
                         om_sv prefix); /* some tensor starts with prefix */

@@ -51,6 +51,14 @@ static int open_member(struct torch_reader *t, const struct archive *x,
     return 0;
 }
 
+/* An empty file has no mapping. */
+static om_sv place_bytes(const struct torch_place *p)
+{
+    if (p->bytes == 0)
+        return (om_sv){ "", 0 };
+    return (om_sv){ (const char *)p->file->data + p->offset, (size_t)p->bytes };
+}
+
 static int read_small(struct torch_reader *t, const struct archive *x, const char *name, om_sv *out)
 {
     const struct om_zip_member *m = find(t, x, "", om_sv_str(name));
@@ -61,8 +69,7 @@ static int read_small(struct torch_reader *t, const struct archive *x, const cha
     if (m->size > 64)
         return om_fail(t->err, OM_E_FORMAT, "record \"%s\" has %" PRIu64 " bytes", name, m->size);
     OM_TRY(open_member(t, x, m, &place));
-    *out =
-        om_sv_trim((om_sv){ (const char *)place.file->data + place.offset, (size_t)place.bytes });
+    *out = om_sv_trim(place_bytes(&place));
     return 0;
 }
 
@@ -138,8 +145,7 @@ static int read_archive(struct torch_reader *t, struct archive *x)
         return om_fail(t->err, OM_E_LIMIT, "data.pkl has %" PRIu64 " bytes, at most %u", m->size,
                        PICKLE_MAX);
     OM_TRY(open_member(t, x, m, &pickle));
-    OM_TRY(om_torch_load(
-        t, (om_sv){ (const char *)pickle.file->data + pickle.offset, (size_t)pickle.bytes }));
+    OM_TRY(om_torch_load(t, place_bytes(&pickle)));
     for (size_t i = 0; i < t->doc.n_storages; i++)
         OM_TRY(place_storage(t, x, t->doc.storages[i], &t->places[i]));
     return 0;
