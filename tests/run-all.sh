@@ -43,13 +43,15 @@ suites_of()
 # export_all NAME: the hashes of all files that a build exports, to $tmp/NAME.sums.
 export_all()
 {
-    local golden name mode out=$tmp/exports
+    local golden name task mode out=$tmp/exports
 
     for golden in tests/data/goldens/*/* tests/data/variants/goldens/*/*; do
         name=${golden#tests/data/}
+        task=${golden##*/}
+        task=${task%%+*} # a task may have several recordings
         [ -d "$tmp/checkpoints/$name" ] || "$all/$1/tools/mkckpt" "$golden" "$tmp/checkpoints/$name" >/dev/null || return 1
         for mode in embedded external safetensors; do
-            "$all/$1/optimum-cli" export onnx -qq --no-validation --weights $mode --task "${name##*/}" \
+            "$all/$1/optimum-cli" export onnx -qq --no-validation --weights $mode --task "$task" \
                 --model "$tmp/checkpoints/$name" "$out/$name/$mode" || return 1
         done
     done

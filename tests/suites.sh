@@ -42,7 +42,7 @@ suite()
     local name=$1 last start=$SECONDS
     shift
     echo "== $name"
-    last=$("$@" 2>&1 | tee /dev/stderr | tail -n 1)
+    last=$("$@" 2>&1 | awk '{ print >"/dev/stderr"; fflush("/dev/stderr"); last = $0 } END { print last }')
     if [[ $last =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed(,\ ([0-9]+)\ skipped)?$ ]]; then
         passed=$((passed + BASH_REMATCH[1]))
         failed=$((failed + BASH_REMATCH[2]))
