@@ -2,6 +2,7 @@
  * overflow there does not. */
 #include "arch/arch.h"
 #include "base/half.h"
+#include "export/job.h"
 #include "lower/lower.h"
 #include "ref/ref.h"
 #include "test.h"
@@ -413,6 +414,43 @@ static void storage(struct test *t)
                 check_storages(t, &subjects[i], dtype);
 }
 
-const struct test_entry t_dtype[] = {
-    { "overflow", overflow }, { "clamped", clamped }, { "storage", storage }, TEST_END
-};
+/* ---- closeness ---- */
+
+static void closeness(struct test *t)
+{
+    static const struct {
+        double atol;
+        bool scaled;
+        float ref[3], got[3];
+        bool close;
+    } cases[] = {
+        { 1e-2, false, { 0, 1, 100 }, { 0.009f, 1.01f, 100.9f }, true },
+        { 1e-2, false, { 0, 1, 100 }, { 0.011f, 1, 100 }, false },
+        { 1e-2, true, { 0, 1, 100 }, { 0.9f, 1.9f, 99.1f }, true },
+        { 1e-2, true, { 0, 1, 100 }, { 0, 2.1f, 100 }, false },
+        { 1e-2, true, { 0, 1, -100 }, { 0, 1.9f, -100.9f }, true },
+        { 1e-2, true, { 0, 0, 0 }, { 0, 0, 0 }, true },
+        { 1e-2, true, { 0, 0, 0 }, { 0, 0, 1e-6f }, false },
+        { 1e-2, true, { 1, INFINITY, 2 }, { 1, INFINITY, 2 }, true },
+        { 1e-2, true, { 1, INFINITY, 2 }, { 1, INFINITY, 2.1f }, false }, /* not infinitely lax */
+        { 1e-2, true, { 1, 2, 3 }, { 1, NAN, 3 }, false },
+        { 1e-2, true, { 1, NAN, 3 }, { 1, NAN, 3 }, false },
+    };
+
+    for (size_t i = 0; i < OM_COUNT(cases); i++) {
+        const int64_t dims[] = { 3 };
+        const struct om_tensor ref = { "y", OM_F32, 1, dims, cases[i].ref };
+        const struct om_tensor got = { "y", OM_F32, 1, dims, cases[i].got };
+        const struct om_tolerance tolerance = { cases[i].atol, cases[i].scaled };
+        double diff;
+
+        test_case(t, "%zu", i);
+        CHECK_INT(t, om_all_close(&ref, &got, &tolerance, &diff), cases[i].close);
+    }
+}
+
+const struct test_entry t_dtype[] = { { "overflow", overflow },
+                                      { "clamped", clamped },
+                                      { "storage", storage },
+                                      { "closeness", closeness },
+                                      TEST_END };

@@ -124,6 +124,22 @@ static void unaligned_blocks(struct test *t)
     }
 }
 
+/* Between the two formats of 16 bits: by way of float32, which holds both exactly. */
+static void between(struct test *t)
+{
+    static uint16_t all[1 << 16], f16[1 << 16], bf16[1 << 16];
+    size_t wrong = 0;
+
+    for (size_t i = 0; i < OM_COUNT(all); i++)
+        all[i] = (uint16_t)i;
+    om_convert(f16, OM_F16, all, OM_BF16, OM_COUNT(all));
+    om_convert(bf16, OM_BF16, all, OM_F16, OM_COUNT(all));
+    for (size_t i = 0; i < OM_COUNT(all); i++)
+        wrong += f16[i] != om_f32_to_f16(om_bf16_to_f32(all[i])) ||
+                 bf16[i] != om_f32_to_bf16(om_f16_to_f32(all[i]));
+    CHECK_INT(t, wrong, 0);
+}
+
 /* Store value as F64, convert through the types named, compare as F64. */
 static double through(double value, enum om_dtype a, enum om_dtype b)
 {
@@ -210,9 +226,12 @@ static void integers(struct test *t)
     CHECK(t, tidy[0] == 0 && tidy[1] == 1 && tidy[2] == 1);
 }
 
-const struct test_entry t_half[] = {
-    { "f16_all", f16_all },       { "f16_ties", f16_ties },
-    { "bf16_all", bf16_all },     { "unaligned_blocks", unaligned_blocks },
-    { "every_pair", every_pair }, { "edges", edges },
-    { "integers", integers },     TEST_END
-};
+const struct test_entry t_half[] = { { "f16_all", f16_all },
+                                     { "f16_ties", f16_ties },
+                                     { "bf16_all", bf16_all },
+                                     { "unaligned_blocks", unaligned_blocks },
+                                     { "every_pair", every_pair },
+                                     { "edges", edges },
+                                     { "integers", integers },
+                                     { "between", between },
+                                     TEST_END };

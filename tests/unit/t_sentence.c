@@ -1,6 +1,7 @@
 /* tests/unit/t_sentence.c: sentence-transformers models: recorded outputs of both directory
  * layouts, and what modules.json may not say. */
 #include "arch/arch.h"
+#include "base/half.h"
 #include "fixture.h"
 #include "ref/ref.h"
 #include "tools/mkckpt_lib.h"
@@ -51,9 +52,10 @@ struct model {
     struct om_graph *g;
 };
 
-static int open_model(struct model *m, struct om_arena *a, const char *dir, struct om_error *err)
+static int open_model(struct model *m, struct om_arena *a, const char *dir, enum om_dtype compute,
+                      struct om_error *err)
 {
-    struct om_arch_job job = { 0 };
+    struct om_arch_job job = { .compute = compute, .storage_follows = true };
     void *cfg;
 
     OM_TRY(om_sentence_open(a, dir, &m->st, err));
@@ -96,9 +98,11 @@ static size_t tensors_of(struct om_arena *a, const struct om_ckpt *ck, const cha
     return n;
 }
 
-static void compare(struct test *t, const struct om_tensor *got, const struct om_tensor *want)
+static void compare(struct test *t, const struct om_tensor *got, const struct om_tensor *want,
+                    float tolerance)
 {
-    const float *g = got->data, *w = want->data;
+    const uint8_t *data = got->data;
+    const float *w = want->data;
     int64_t n = 0;
 
     CHECK_STR(t, got->name, want->name);
@@ -106,11 +110,14 @@ static void compare(struct test *t, const struct om_tensor *got, const struct om
     for (uint32_t i = 0; i < want->rank && !test_failed(t); i++)
         CHECK_INT(t, got->dims[i], want->dims[i]);
     CHECK(t, om_count(want->dims, want->rank, &n));
-    for (int64_t i = 0; i < n && !test_failed(t); i++)
-        CHECK(t, fabsf(g[i] - w[i]) <= 1e-5f * fmaxf(1.0f, fabsf(w[i])));
+    for (int64_t i = 0; i < n && !test_failed(t); i++) {
+        float g;
+        om_convert(&g, OM_F32, data + (size_t)i * om_dtype_size(got->dtype), got->dtype, 1);
+        CHECK(t, fabsf(g - w[i]) <= tolerance * fmaxf(1.0f, fabsf(w[i])));
+    }
 }
 
-static void run_recorded(struct test *t, const char *name)
+static void run_recorded(struct test *t, const char *name, enum om_dtype compute, float tolerance)
 {
     const struct om_ref_opts opts = { .ctx = NULL };
     struct om_arena a = OM_ARENA_INIT(256u << 20);
@@ -121,10 +128,10 @@ static void run_recorded(struct test *t, const char *name)
     struct model m = { 0 };
     size_t n = 0;
 
-    test_case(t, "%s", name);
+    test_case(t, "%s in %s", name, om_dtype_text(compute));
     CHECK_OK(t, om_ckpt_open_file(&a, om_path_join(&a, data, "cases.safetensors"), &cases, &err),
              &err);
-    CHECK_OK(t, open_model(&m, &a, make_model(t, &a, data, name), &err), &err);
+    CHECK_OK(t, open_model(&m, &a, make_model(t, &a, data, name), compute, &err), &err);
     if (!test_failed(t)) {
         CHECK_INT(t, tensors_of(&a, cases, "inputs/", in), 2);
         CHECK_INT(t, tensors_of(&a, cases, "outputs/", want), 2);
@@ -133,9 +140,11 @@ static void run_recorded(struct test *t, const char *name)
     }
     for (size_t i = 0; i < 2 && !test_failed(t);
          i++) /* token_embeddings first, then the sentence's */
-        compare(t, &got[i], &want[strcmp(want[0].name, got[i].name) != 0]);
+        compare(t, &got[i], &want[strcmp(want[0].name, got[i].name) != 0], tolerance);
     if (!test_failed(t)) {
         CHECK_STR(t, got[0].name, "token_embeddings");
+        CHECK_INT(t, got[0].dtype, compute);
+        CHECK_INT(t, got[1].dtype, compute);
         CHECK_INT(t, m.g->n_inputs, 2);
     }
     close_model(&m);
@@ -146,8 +155,15 @@ static void run_recorded(struct test *t, const char *name)
 
 static void recorded(struct test *t)
 {
-    run_recorded(t, "old");
-    run_recorded(t, "new");
+    static const struct {
+        enum om_dtype compute;
+        float tolerance; /* 16 bits: some roundings of the recorded float32 */
+    } cases[] = { { OM_F32, 1e-5f }, { OM_F16, 1e-2f }, { OM_BF16, 8e-2f } };
+
+    for (size_t i = 0; i < OM_COUNT(cases); i++) {
+        run_recorded(t, "old", cases[i].compute, cases[i].tolerance);
+        run_recorded(t, "new", cases[i].compute, cases[i].tolerance);
+    }
 }
 
 /* ---- what cannot be read ---- */
