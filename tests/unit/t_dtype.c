@@ -35,6 +35,8 @@ struct fixture {
     struct golden_cases file;
     struct golden_case *cases;
     size_t n_cases;
+    struct om_graph *built[64]; /* a lowered graph shares what the built one owns */
+    size_t n_built;
 };
 
 /* ---- the checkpoint ---- */
@@ -117,6 +119,8 @@ static bool begin(struct fixture *f, struct test *t, const struct subject *s, en
 
 static void end(struct fixture *f)
 {
+    while (f->n_built > 0)
+        om_graph_free(f->built[--f->n_built]);
     golden_cases_close(&f->file);
     om_ckpt_close(f->ckpt);
     om_ckpt_close(f->original);
@@ -127,7 +131,15 @@ static void end(struct fixture *f)
 
 /* ---- graphs ---- */
 
-/* opset 0: as built. */
+static struct om_graph *keep(struct fixture *f, struct om_graph *g)
+{
+    CHECK(f->t, f->n_built < OM_COUNT(f->built));
+    if (g && f->n_built < OM_COUNT(f->built))
+        f->built[f->n_built++] = g;
+    return g;
+}
+
+/* opset 0: as built. Freed with the fixture, the newest first. */
 static struct om_graph *build(struct fixture *f, enum om_part part, enum om_dtype compute,
                               int opset)
 {
@@ -136,12 +148,11 @@ static struct om_graph *build(struct fixture *f, enum om_part part, enum om_dtyp
 
     f->job.compute = compute;
     CHECK_OK(f->t, om_arch_build(&f->job, part, &f->arena, &g, &f->err), &f->err);
+    keep(f, g);
     if (!g || opset == 0)
         return g;
     CHECK_OK(f->t, om_lower(g, &opts, &lowered, &f->err), &f->err);
-    if (!lowered)
-        om_graph_free(g);
-    return lowered; /* shares what g owns in the arena */
+    return keep(f, lowered);
 }
 
 static double element(const struct om_tensor *t, size_t i)
@@ -266,8 +277,6 @@ static void check_overflow(struct test *t, const struct subject *s, const struct
             CHECK(t, opsets[i] != 14 || want.largest > 65504);
             compare(&f, &want, &got, OM_F16, tolerance);
         }
-        om_graph_free(single);
-        om_graph_free(half);
     }
     end(&f);
 }
@@ -326,7 +335,6 @@ static void clamped(struct test *t)
             for (size_t n = 0; got.n > 0 && n < count_of(&got.list[0]); n++)
                 CHECK(t, isfinite(element(&got.list[0], n)));
         }
-        om_graph_free(g);
     }
     end(&f);
 }
@@ -368,7 +376,6 @@ static void check_storage(struct fixture *f, const struct subject *s, const stru
     }
     got = run(f, g, &f->cases[0]);
     compare(f, want, &got, compute, 6e-2); /* with weights of bfloat16 */
-    om_graph_free(g);
 }
 
 static void check_storages(struct test *t, const struct subject *s, enum om_dtype checkpoint)
@@ -388,7 +395,6 @@ static void check_storages(struct test *t, const struct subject *s, enum om_dtyp
         return;
     g = build(&f, s->part, OM_F32, 0);
     want = run(&f, g, &f.cases[0]);
-    om_graph_free(g);
     for (size_t c = 0; c < OM_COUNT(computes); c++)
         for (size_t i = 0; i < OM_COUNT(ways); i++) {
             test_case(t, "%s of %s, computed in %s, stored in %s", s->model_type,
