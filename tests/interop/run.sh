@@ -11,7 +11,7 @@ build=$(cd "$1" && pwd)
 shift
 dir=$build/interop
 mkdir -p "$dir"
-export PYTHONPATH=$here PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1 CUDA_VISIBLE_DEVICES='' HF_HUB_OFFLINE=1
+export PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1 CUDA_VISIBLE_DEVICES='' HF_HUB_OFFLINE=1
 export HF_HOME=$dir/hub TOKENIZERS_PARALLELISM=false OM_BUILD=$build OM_DATA=$here/../data
 unset TRANSFORMERS_VERBOSITY FORCE_ONNX_EXTERNAL_DATA
 
@@ -60,7 +60,8 @@ suite()
     shift
     [[ " $wanted " == *" $name "* ]] || return 0
     echo "== $name"
-    last=$("$@" 2>&1 | tee /dev/stderr | tail -n 1)
+    "$@" 2>&1 | tee "$dir/suite.log"
+    last=$(tail -n 1 "$dir/suite.log")
     if [[ $last =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
         passed=$((passed + BASH_REMATCH[1]))
         failed=$((failed + BASH_REMATCH[2]))
@@ -95,6 +96,7 @@ shared_suite()
     local shared=${OM_SHARED:-$here/../../../shared} types ok=0 bad=0 args
 
     if [ ! -f "$shared/tools/verify_export.py" ]; then
+        echo "skipped: OM_SHARED is not set"
         echo "0 passed, 0 failed, 1 skipped"
         return
     fi
@@ -126,8 +128,7 @@ if [ -n "${OPTIMUM_VENV:-}" ]; then
     [ -x "$python" ] || fail "OPTIMUM_VENV: there is no $python"
 else
     command -v python3 >/dev/null || fail "Python is needed (apt-get install python3-venv)"
-    echo "installing the Python clients (once; about 2 GB)" >"$dir/note"
-    cmp -s "$here/requirements.txt" "$dir/venv/made" || cat "$dir/note"
+    cmp -s "$here/requirements.txt" "$dir/venv/made" || echo "installing the Python clients (once; about 2 GB)"
     make_once "$dir/venv" "$here/requirements.txt" install_python || fail "the Python clients could not be installed"
     python=$dir/venv/bin/python
 fi
