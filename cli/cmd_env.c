@@ -33,6 +33,11 @@ int cmd_env(struct cli *cli, int argc, char **argv)
 #else
     printf("- Reference executor: built-in matrix product\n");
 #endif
+#ifdef OM_HAVE_CURL
+    printf("- Models from the Hub: libcurl\n");
+#else
+    printf("- Models from the Hub: none: built without libcurl\n");
+#endif
     if (om_ort_version(&version, &path, &err) == 0)
         printf("- ONNX Runtime: %s (%s)\n", version, path);
     else

@@ -9,6 +9,7 @@
 #include <curl/curl.h>
 #include <optimum/version.h>
 #include <stdlib.h>
+#include <time.h>
 
 /* Less than SLOW bytes per second for the time-out is a connection that stands still. */
 enum { SLOW = 64, BUFFER = 256 << 10 };
@@ -25,7 +26,9 @@ struct transfer {
     const struct om_http_request *rq;
     struct om_http_response *rs;
     struct om_error *err;
-    int rc; /* of the callbacks */
+    int rc;           /* of the callbacks */
+    curl_off_t moved; /* bytes by the last call of on_progress() */
+    time_t moved_at;
     CURL *easy;
     char message[CURL_ERROR_SIZE];
 };
@@ -49,13 +52,40 @@ static size_t on_body(char *data, size_t size, size_t n, void *user)
     return t->rc < 0 ? 0 : size * n;
 }
 
+static time_t seconds_now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec;
+}
+
+/* libcurl's own limit looks at an average, which remembers a burst for some seconds; this one sees
+ * silence. */
+static bool is_stalled(struct transfer *t, curl_off_t bytes)
+{
+    const time_t now = seconds_now();
+
+    if (bytes != t->moved) {
+        t->moved = bytes;
+        t->moved_at = now;
+    }
+    return now - t->moved_at > (time_t)t->rq->timeout;
+}
+
+/* Called at least once per second. */
 static int on_progress(void *user, curl_off_t total, curl_off_t now, curl_off_t up_total,
                        curl_off_t up)
 {
     struct transfer *t = user;
 
-    (void)total, (void)now, (void)up_total, (void)up;
-    t->rc = om_ctx_check(t->rq->ctx, t->err);
+    (void)total, (void)up_total;
+    if (t->rc == 0) /* a failure of on_body() is kept */
+        t->rc = om_ctx_check(t->rq->ctx, t->err);
+    if (t->rc == 0 && is_stalled(t, now + up)) {
+        t->rs->failure = OM_HTTP_BROKEN;
+        t->rc = om_fail(t->err, OM_E_IO, "nothing has come for %u seconds", t->rq->timeout);
+    }
     return t->rc < 0;
 }
 
@@ -155,6 +185,7 @@ static enum om_http_failure failure_of(CURL *easy, CURLcode code)
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
     case CURLE_COULDNT_CONNECT:
+    case CURLE_SSL_CONNECT_ERROR:
         return OM_HTTP_UNREACHABLE;
     case CURLE_OPERATION_TIMEDOUT:
     case CURLE_PARTIAL_FILE:
@@ -164,7 +195,6 @@ static enum om_http_failure failure_of(CURL *easy, CURLcode code)
     case CURLE_HTTP2:
     case CURLE_HTTP2_STREAM:
     case CURLE_HTTP3:
-    case CURLE_SSL_CONNECT_ERROR:
         return OM_HTTP_BROKEN;
     default:
         return OM_HTTP_FINAL;
@@ -206,7 +236,7 @@ static int conclude(struct transfer *t, CURLcode code)
 static int curl_perform(struct om_transport *self, void **conn, const struct om_http_request *rq,
                         struct om_http_response *rs, struct om_error *err)
 {
-    struct transfer t = { .rq = rq, .rs = rs, .err = err };
+    struct transfer t = { .rq = rq, .rs = rs, .err = err, .moved_at = seconds_now() };
     struct curl_slist *list = NULL;
     int rc;
 
