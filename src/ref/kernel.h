@@ -165,7 +165,7 @@ struct ref_gemm {
     void *c;
 };
 /* C = alpha * op(A) op(B) + beta * C on dense row-major matrices. */
-int om_ref_gemm(const struct ref_gemm *g, struct om_error *err);
+void om_ref_gemm(const struct ref_gemm *g);
 
 /* ---- rows of float32 or float64 as double (norm.c) ---- */
 

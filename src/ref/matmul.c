@@ -2,12 +2,14 @@
  * in place. */
 #include "ref/kernel.h"
 
+#include "base/thread.h"
+
 #include <limits.h>
 
 #ifdef OM_HAVE_CBLAS
 #include <cblas.h>
-#else
-#include "base/thread.h"
+#include <dlfcn.h>
+#include <pthread.h>
 #endif
 
 /* ---- one product ---- */
@@ -43,27 +45,61 @@ static void gemm_i64(const struct ref_gemm *g)
 
 #ifdef OM_HAVE_CBLAS
 
-static int gemm_float(const struct ref_gemm *g, struct om_error *err)
+/* A BLAS starts its threads when it is loaded, which costs as much as half an export of a small
+ * model. So it is loaded by the first product, and not at all where nothing is computed. */
+static const char *const blas_names[] = { "libopenblas.so.0", "libcblas.so.3", "libblas.so.3" };
+
+static pthread_once_t blas_once = PTHREAD_ONCE_INIT;
+static struct {
+    __typeof__(cblas_sgemm) *sgemm; /* NULL: there is none */
+    __typeof__(cblas_dgemm) *dgemm;
+} blas;
+
+static void load_blas(void)
+{
+    for (size_t i = 0; i < OM_COUNT(blas_names) && !blas.sgemm; i++) {
+        void *const lib = dlopen(blas_names[i], RTLD_NOW | RTLD_LOCAL);
+        void *const s = lib ? dlsym(lib, "cblas_sgemm") : NULL;
+        void *const d = lib ? dlsym(lib, "cblas_dgemm") : NULL;
+
+        if (s && d) { /* copied, as C has no conversion from objects to functions */
+            memcpy(&blas.sgemm, &s, sizeof(s));
+            memcpy(&blas.dgemm, &d, sizeof(d));
+        } else if (lib) {
+            dlclose(lib);
+        }
+    }
+}
+
+/* False: there is no library, or the sizes do not fit its integers. */
+static bool gemm_by_blas(const struct ref_gemm *g)
 {
     const int m = (int)g->m, n = (int)g->n, k = (int)g->k;
     const int lda = g->ta ? m : k, ldb = g->tb ? k : n;
     const enum CBLAS_TRANSPOSE ta = g->ta ? CblasTrans : CblasNoTrans,
                                tb = g->tb ? CblasTrans : CblasNoTrans;
 
-    if (g->m > INT_MAX || g->n > INT_MAX || g->k > INT_MAX)
-        return om_fail(err, OM_E_LIMIT,
-                       "a matrix product of %" PRId64 " x %" PRId64 " x %" PRId64 " is too large",
-                       g->m, g->n, g->k);
+    pthread_once(&blas_once, load_blas);
+    if (!blas.sgemm || g->m > INT_MAX || g->n > INT_MAX || g->k > INT_MAX)
+        return false;
     if (g->dtype == OM_F32)
-        cblas_sgemm(CblasRowMajor, ta, tb, m, n, k, (float)g->alpha, g->a, lda, g->b, ldb,
-                    (float)g->beta, g->c, n);
+        blas.sgemm(CblasRowMajor, ta, tb, m, n, k, (float)g->alpha, g->a, lda, g->b, ldb,
+                   (float)g->beta, g->c, n);
     else
-        cblas_dgemm(CblasRowMajor, ta, tb, m, n, k, g->alpha, g->a, lda, g->b, ldb, g->beta, g->c,
-                    n);
-    return 0;
+        blas.dgemm(CblasRowMajor, ta, tb, m, n, k, g->alpha, g->a, lda, g->b, ldb, g->beta, g->c,
+                   n);
+    return true;
 }
 
 #else
+
+static bool gemm_by_blas(const struct ref_gemm *g)
+{
+    (void)g;
+    return false;
+}
+
+#endif
 
 enum { BLOCK = 64 }; /* columns whose sums are kept at once */
 
@@ -99,30 +135,25 @@ enum { BLOCK = 64 }; /* columns whose sums are kept at once */
 GEMM_ROWS(gemm_rows_f32, float)
 GEMM_ROWS(gemm_rows_f64, double)
 
-static int gemm_float(const struct ref_gemm *g, struct om_error *err)
+static void gemm_plain(const struct ref_gemm *g)
 {
     struct ref_gemm job = *g;
     const size_t per_row = (size_t)(g->n * g->k);
 
-    (void)err;
     om_parallel((size_t)g->m, ((size_t)1 << 20) / OM_MAX(per_row, 1) + 1,
                 g->dtype == OM_F32 ? gemm_rows_f32 : gemm_rows_f64, &job);
-    return 0;
 }
 
-#endif
-
-int om_ref_gemm(const struct ref_gemm *g, struct om_error *err)
+void om_ref_gemm(const struct ref_gemm *g)
 {
     if (g->m == 0 || g->n == 0)
-        return 0;
+        return;
     if (g->k == 0)
         scale_result(g);
     else if (g->dtype == OM_I64)
         gemm_i64(g);
-    else
-        return gemm_float(g, err);
-    return 0;
+    else if (!gemm_by_blas(g))
+        gemm_plain(g);
 }
 
 /* ---- Linear and Gemm ---- */
@@ -187,7 +218,8 @@ int om_ref_Linear(struct ref_call *c)
     g.a = x->data;
     g.b = w->data;
     g.c = c->out[0].data;
-    return om_ref_gemm(&g, c->err);
+    om_ref_gemm(&g);
+    return 0;
 }
 
 int om_ref_Gemm(struct ref_call *c)
@@ -215,7 +247,8 @@ int om_ref_Gemm(struct ref_call *c)
     g.a = x->data;
     g.b = y->data;
     g.c = c->out[0].data;
-    return om_ref_gemm(&g, c->err);
+    om_ref_gemm(&g);
+    return 0;
 }
 
 /* ---- MatMul ---- */
@@ -225,19 +258,17 @@ struct batches {
     const unsigned char *a, *b;
     unsigned char *c;
     int64_t a_size, b_size, c_size; /* bytes of a matrix */
-    struct om_error *err;
-    int rc;
 };
 
 static void matmul_run(void *user, int64_t out, const int64_t *at, const int64_t *step, int64_t n)
 {
     struct batches *m = user;
 
-    for (int64_t i = 0; i < n && m->rc == 0; i++) {
+    for (int64_t i = 0; i < n; i++) {
         m->g.a = m->a + (at[0] + i * step[0]) * m->a_size;
         m->g.b = m->b + (at[1] + i * step[1]) * m->b_size;
         m->g.c = m->c + (out + i) * m->c_size;
-        m->rc = om_ref_gemm(&m->g, m->err);
+        om_ref_gemm(&m->g);
     }
 }
 
@@ -275,7 +306,7 @@ static void merge_rows(struct ref_tensor *x, const struct ref_tensor *y)
 
 static int multiply_all(struct ref_call *c, struct ref_tensor x, const struct ref_tensor *y)
 {
-    struct batches m = { .a = x.data, .b = y->data, .c = c->out[0].data, .err = c->err };
+    struct batches m = { .a = x.data, .b = y->data, .c = c->out[0].data };
     struct ref_tensor sx, sy;
     const struct ref_tensor *const stacks[2] = { &sx, &sy };
     struct ref_view v = { .n_operands = 2 };
@@ -299,7 +330,7 @@ static int multiply_all(struct ref_call *c, struct ref_tensor x, const struct re
     n = om_ref_product(v.dims, 0, v.rank);
     om_ref_view_fold(&v);
     om_ref_view_each(&v, 0, n, matmul_run, &m);
-    return m.rc;
+    return 0;
 }
 
 int om_ref_MatMul(struct ref_call *c)
