@@ -7,16 +7,22 @@
 #include <zlib.h>
 #endif
 
+/* Byte i of v; zero beyond its eight. */
+static char byte_of(uint64_t v, size_t i)
+{
+    return i < sizeof(v) ? (char)(v >> (8 * i)) : 0;
+}
+
 void put_le(struct om_buf *b, uint64_t v, size_t width)
 {
     for (size_t i = 0; i < width; i++)
-        om_buf_addc(b, (char)(v >> (8 * i)));
+        om_buf_addc(b, byte_of(v, i));
 }
 
 void poke_le(struct om_buf *b, size_t at, uint64_t v, size_t width)
 {
     for (size_t i = 0; i < width; i++)
-        b->ptr[at + i] = (char)(v >> (8 * i));
+        b->ptr[at + i] = byte_of(v, i);
 }
 
 /* ---- zip ---- */
