@@ -226,6 +226,8 @@ om_sv om_url_host(om_sv url)
 
     if (at)
         s = (om_sv){ at + 1, s.len - (size_t)(at + 1 - s.ptr) };
+    if (s.len > 0 && s.ptr[0] == ':') /* a port alone */
+        s.len = 0;
     return s;
 }
 
@@ -284,10 +286,11 @@ char *om_url_join(struct om_arena *a, om_sv base, om_sv location)
         return NULL;
     if (om_url_host(location).len > 0)
         return om_arena_str(a, location);
-    if (om_sv_starts(location, OM_SVL("//")))
-        return om_url_host(base).len && location.len > 2
-                   ? om_arena_printf(a, "%.*s:%.*s", OM_SV(scheme), OM_SV(location))
-                   : NULL;
+    if (om_sv_starts(location, OM_SVL("//"))) {
+        char *url = om_arena_printf(a, "%.*s:%.*s", OM_SV(scheme), OM_SV(location));
+
+        return url && om_url_host(om_sv_str(url)).len > 0 ? url : NULL;
+    }
     if (location.ptr[0] == '/')
         return om_arena_printf(a, "%.*s%.*s", (int)keep, base.ptr, OM_SV(location));
     if (names_scheme(location))

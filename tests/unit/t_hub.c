@@ -125,6 +125,7 @@ static void urls(struct test *t)
         { "https://a/b", "http://x/\r\nA: b", NULL },
         { "https://a/b", "", NULL },
         { "https://a/b", "http://", NULL },
+        { "https://a/b", "//@?x", NULL },
     };
     static const struct {
         const char *a, *b;
