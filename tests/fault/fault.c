@@ -100,6 +100,9 @@ WRAP(int, rename, -1, FAULT_WRITE, (const char *from, const char *to), (from, to
 WRAP(int, mkdir, -1, FAULT_WRITE, (const char *path, mode_t mode), (path, mode))
 WRAP(int, fstat64, -1, FAULT_READ, (int fd, struct stat *st), (fd, st))
 WRAP(ssize_t, write, -1, FAULT_WRITE, (int fd, const void *p, size_t n), (fd, p, at_most(n)))
+WRAP(ssize_t, pwrite64, -1, FAULT_WRITE, (int fd, const void *p, size_t n, off_t at),
+     (fd, p, at_most(n), at))
+WRAP(int, symlink, -1, FAULT_WRITE, (const char *target, const char *path), (target, path))
 WRAP(ssize_t, read, -1, FAULT_READ, (int fd, void *p, size_t n), (fd, p, at_most(n)))
 WRAP(ssize_t, pread64, -1, FAULT_READ, (int fd, void *p, size_t n, off_t at),
      (fd, p, at_most(n), at))
