@@ -197,11 +197,22 @@ static int fail_at(om_sv text, size_t pos, const char *what, struct om_error *er
     return om_fail(err, OM_E_FORMAT, "line %zu, column %zu: %s", line, column, what);
 }
 
+/* Jansson takes a failed allocation inside a token for a syntax error. The volatile keeps compilers
+ * from leaving the pair of malloc and free out. */
+static bool memory_is_short(void)
+{
+    void *volatile probe = malloc(4096);
+    const bool is_short = !probe;
+
+    free(probe);
+    return is_short;
+}
+
 static int fail_parse(om_sv text, size_t pos, const json_error_t *e, struct om_error *err)
 {
     int rc;
 
-    if (e->text[0] == '\0' || json_error_code(e) == json_error_out_of_memory)
+    if (e->text[0] == '\0' || json_error_code(e) == json_error_out_of_memory || memory_is_short())
         return om_fail(err, OM_E_NOMEM, "out of memory for a JSON text of %zu bytes", text.len);
     rc = fail_at(text, pos, e->text, err);
     if (json_error_code(e) == json_error_numeric_overflow)
