@@ -3,16 +3,27 @@
 #define CLI_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <optimum/ctx.h>
 #include <optimum/error.h>
 
 enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_INTERRUPTED = 130 };
 
-struct cli_progress {
-    double started; /* seconds on the monotonic clock; 0: no write is running */
-    bool shown;
+/* Bars on the terminal (progress.c); zeroed at first. */
+struct cli_progress_bar {
+    bool used;
+    char what[256];
+    uint64_t done, total;
+    double started; /* seconds on the monotonic clock */
 };
+struct cli_progress {
+    struct cli_progress_bar bars[8];
+    int lines; /* on the screen at the moment */
+    double drawn;
+};
+void cli_progress_update(struct cli_progress *p, const char *what, uint64_t done, uint64_t total);
+void cli_progress_clear(struct cli_progress *p);
 
 struct cli {
     struct om_ctx *ctx;

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -22,48 +21,20 @@ static const struct cli_command commands[] = {
 
 /* ---- messages ---- */
 
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void clear_progress(struct cli *cli)
-{
-    if (cli->progress.shown)
-        fputs("\r\033[K", stderr);
-    cli->progress.shown = false;
-}
-
 static void on_log(void *user, enum om_level level, const char *line)
 {
     struct cli *cli = user;
 
     (void)level;
-    clear_progress(cli);
+    cli_progress_clear(&cli->progress);
     fprintf(stderr, "%s\n", line);
 }
 
-/* Writes that take longer than half a second show how far they are. */
 static void on_progress(void *user, const char *what, uint64_t done, uint64_t total)
 {
     struct cli *cli = user;
-    const double t = now();
 
-    if (cli->progress.started == 0.0)
-        cli->progress.started = t;
-    if (done >= total) {
-        clear_progress(cli);
-        cli->progress.started = 0.0;
-        return;
-    }
-    if (t - cli->progress.started < 0.5)
-        return;
-    fprintf(stderr, "\r\033[K%s: %3.0f %% of %.1f MB", what, 100.0 * (double)done / (double)total,
-            (double)total * 1e-6);
-    cli->progress.shown = true;
+    cli_progress_update(&cli->progress, what, done, total);
 }
 
 static enum om_level level_of_environment(void)
@@ -98,7 +69,7 @@ int cli_report(struct cli *cli, struct om_error *err)
 {
     const int code = err->code;
 
-    clear_progress(cli);
+    cli_progress_clear(&cli->progress);
     fprintf(stderr, "optimum-cli: error: %s\n", om_error_text(err));
     om_error_release(err);
     if (code == OM_E_CANCELLED)

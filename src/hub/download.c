@@ -253,7 +253,7 @@ static int open_part(struct part *p, struct om_error *err)
 
 static int append(struct part *p, const uint8_t *data, size_t len, struct om_error *err)
 {
-    const uint64_t before = p->have;
+    const uint64_t before = p->have, step = OM_MIN(p->meta->size / 256, REPORT) + 1;
 
     om_sha_add(&p->sha, data, len);
     while (len > 0) {
@@ -270,7 +270,7 @@ static int append(struct part *p, const uint8_t *data, size_t len, struct om_err
         len -= (size_t)n;
         p->have += (uint64_t)n;
     }
-    if (before / REPORT != p->have / REPORT)
+    if (before / step != p->have / step)
         om_hub_progress(p->f->hub, p->file->path.ptr, p->have, p->meta->size);
     return 0;
 }
