@@ -192,6 +192,8 @@ static enum om_http_failure failure_of(CURL *easy, CURLcode code)
     case CURLE_GOT_NOTHING:
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
+    case CURLE_UNSUPPORTED_PROTOCOL: /* what came is no HTTP */
+    case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_HTTP2:
     case CURLE_HTTP2_STREAM:
     case CURLE_HTTP3:

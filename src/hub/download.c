@@ -424,6 +424,8 @@ static int transfer(struct part *p, const char *url, struct om_error *err)
             most = p->have;
             b.failures = 0;
         }
+        if (rc < 0)
+            om_hub_conn_reset(p->c);
         if (rc < 0 && passes)
             rc = om_backoff_wait(p->f->hub, &b, om_http_retry_after(&rs.headers), err);
     }

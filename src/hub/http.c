@@ -193,11 +193,16 @@ void om_hub_conn_init(struct om_hub_conn *c, struct om_hub *hub)
     om_arena_init(&c->arena, 16 << 20);
 }
 
-void om_hub_conn_release(struct om_hub_conn *c)
+void om_hub_conn_reset(struct om_hub_conn *c)
 {
     if (c->conn)
         c->hub->transport->close(c->hub->transport, c->conn);
     c->conn = NULL;
+}
+
+void om_hub_conn_release(struct om_hub_conn *c)
+{
+    om_hub_conn_reset(c);
     om_arena_release(&c->arena);
 }
 
@@ -348,6 +353,8 @@ int om_hub_ask(struct om_hub_conn *c, const char *url, bool head, struct om_buf 
             return 0;
         if (rc == 0)
             om_http_fail_passing(c, url, rs->status, err);
+        else
+            om_hub_conn_reset(c);
         OM_TRY(
             om_backoff_wait(c->hub, &b, rc == 0 ? om_http_retry_after(&rs->headers) : -1.0, err));
     }

@@ -165,6 +165,9 @@ struct om_hub_conn {
     struct om_arena arena; /* scratch of one request */
 };
 void om_hub_conn_init(struct om_hub_conn *c, struct om_hub *hub);
+/* Connect anew for the next request: after a failure nobody knows what is left on the old
+ * connection. */
+void om_hub_conn_reset(struct om_hub_conn *c);
 void om_hub_conn_release(struct om_hub_conn *c);
 
 /* One attempt. Redirects are followed within the origin of the URL, or to any place (from https to
