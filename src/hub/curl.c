@@ -7,6 +7,7 @@
 #ifdef OM_HAVE_CURL
 
 #include <curl/curl.h>
+#include <dlfcn.h>
 #include <optimum/version.h>
 #include <stdlib.h>
 #include <time.h>
@@ -14,12 +15,43 @@
 /* Less than SLOW bytes per second for the time-out is a connection that stands still. */
 enum { SLOW = 64, BUFFER = 256 << 10 };
 
-/* libcurl wants to be set up once per process, by one thread. */
-static pthread_once_t global_once = PTHREAD_ONCE_INIT;
+/* libcurl brings some thirty libraries along, whose loading costs as much as building a graph. So
+ * it is loaded by the first request. */
+#define LIB_NAME "libcurl.so.4"
+/* clang-format off */
+#define LIB_FUNCTIONS(F)                                                                  \
+    F(global_init) F(easy_init) F(easy_cleanup) F(easy_getinfo) F(easy_perform)           \
+    F(easy_reset) F(easy_setopt) F(easy_strerror) F(slist_append) F(slist_free_all)
+/* clang-format on */
 
-static void global_init(void)
+/* The checks that the header wraps around these would call the functions by name. */
+#undef curl_easy_getinfo
+#undef curl_easy_setopt
+
+static pthread_once_t lib_once = PTHREAD_ONCE_INIT;
+static struct {
+    bool loaded;
+#define MEMBER(name) __typeof__(curl_##name) *name;
+    LIB_FUNCTIONS(MEMBER)
+#undef MEMBER
+} lib;
+
+/* libcurl also wants to be set up once per process, by one thread. */
+static void load_lib(void)
 {
-    curl_global_init(CURL_GLOBAL_DEFAULT);
+    void *const handle = dlopen(LIB_NAME, RTLD_NOW | RTLD_LOCAL);
+    bool complete = handle != NULL;
+
+#define LOAD(member)                                                               \
+    if (complete) { /* copied, as C has no conversion from objects to functions */ \
+        void *const symbol = dlsym(handle, "curl_" #member);                       \
+                                                                                   \
+        complete = symbol != NULL;                                                 \
+        memcpy(&lib.member, &symbol, sizeof(symbol));                              \
+    }
+    LIB_FUNCTIONS(LOAD)
+#undef LOAD
+    lib.loaded = complete && lib.global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
 }
 
 struct transfer {
@@ -46,7 +78,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *user)
     struct transfer *t = user;
     long status = 0;
 
-    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    lib.easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     t->rs->status = (int)status;
     t->rc = t->rq->body(t->rq->user, t->rs, data, size * n, t->err);
     return t->rc < 0 ? 0 : size * n;
@@ -106,9 +138,9 @@ static const char *ca_file(void)
 static void set_protocols(CURL *easy)
 {
 #if LIBCURL_VERSION_NUM >= 0x075500
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    lib.easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 #else
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS, CURLPROTO_HTTP | CURLPROTO_HTTPS);
+    lib.easy_setopt(easy, CURLOPT_PROTOCOLS, CURLPROTO_HTTP | CURLPROTO_HTTPS);
 #endif
 }
 
@@ -117,33 +149,33 @@ static void set_options(CURL *easy, struct transfer *t)
     const struct om_http_request *rq = t->rq;
     const char *ca = ca_file();
 
-    curl_easy_reset(easy); /* keeps the connection */
+    lib.easy_reset(easy); /* keeps the connection */
     set_protocols(easy);
-    curl_easy_setopt(easy, CURLOPT_URL, rq->url);
-    curl_easy_setopt(easy, CURLOPT_NOBODY, rq->head ? 1L : 0L);
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, "optimum-cli/" OM_VERSION);
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)BUFFER);
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->message);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, (long)rq->timeout);
-    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, (long)SLOW);
-    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)rq->timeout);
-    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
-    curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
-    curl_easy_setopt(easy, CURLOPT_XFERINFODATA, t);
-    curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
-    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    lib.easy_setopt(easy, CURLOPT_URL, rq->url);
+    lib.easy_setopt(easy, CURLOPT_NOBODY, rq->head ? 1L : 0L);
+    lib.easy_setopt(easy, CURLOPT_USERAGENT, "optimum-cli/" OM_VERSION);
+    lib.easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    lib.easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)BUFFER);
+    lib.easy_setopt(easy, CURLOPT_ERRORBUFFER, t->message);
+    lib.easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, (long)rq->timeout);
+    lib.easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, (long)SLOW);
+    lib.easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)rq->timeout);
+    lib.easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+    lib.easy_setopt(easy, CURLOPT_HEADERDATA, t);
+    lib.easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    lib.easy_setopt(easy, CURLOPT_WRITEDATA, t);
+    lib.easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
+    lib.easy_setopt(easy, CURLOPT_XFERINFODATA, t);
+    lib.easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
+    lib.easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     if (ca)
-        curl_easy_setopt(easy, CURLOPT_CAINFO, ca);
+        lib.easy_setopt(easy, CURLOPT_CAINFO, ca);
 }
 
 /* Add a printf-made header to the list; false when memory is short. */
 static bool add_header(struct curl_slist **list, struct om_buf *line)
 {
-    struct curl_slist *longer = line->failed ? NULL : curl_slist_append(*list, line->ptr);
+    struct curl_slist *longer = line->failed ? NULL : lib.slist_append(*list, line->ptr);
 
     if (longer)
         *list = longer;
@@ -170,7 +202,7 @@ static bool set_headers(CURL *easy, const struct om_http_request *rq, struct cur
         om_buf_printf(&line, "If-Range: %s", rq->if_range);
         ok = add_header(list, &line) && ok;
     }
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, *list);
+    lib.easy_setopt(easy, CURLOPT_HTTPHEADER, *list);
     return ok;
 }
 
@@ -178,7 +210,7 @@ static enum om_http_failure failure_of(CURL *easy, CURLcode code)
 {
     double connected = 0.0;
 
-    curl_easy_getinfo(easy, CURLINFO_CONNECT_TIME, &connected);
+    lib.easy_getinfo(easy, CURLINFO_CONNECT_TIME, &connected);
     if (code == CURLE_OPERATION_TIMEDOUT && connected <= 0.0)
         return OM_HTTP_UNREACHABLE;
     switch ((int)code) {
@@ -228,9 +260,9 @@ static int conclude(struct transfer *t, CURLcode code)
     if (code != CURLE_OK) {
         t->rs->failure = failure_of(t->easy, code);
         return om_fail(t->err, OM_E_IO, "%s%s",
-                       t->message[0] ? t->message : curl_easy_strerror(code), hint(code));
+                       t->message[0] ? t->message : lib.easy_strerror(code), hint(code));
     }
-    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    lib.easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     t->rs->status = (int)status;
     return 0;
 }
@@ -243,27 +275,34 @@ static int curl_perform(struct om_transport *self, void **conn, const struct om_
     int rc;
 
     (void)self;
-    pthread_once(&global_once, global_init);
+    pthread_once(&lib_once, load_lib);
+    if (!lib.loaded) {
+        rs->failure = OM_HTTP_FINAL;
+        return om_fail(err, OM_E_UNSUPPORTED,
+                       "the Hub cannot be reached without libcurl, and " LIB_NAME
+                       " cannot be loaded (Debian: libcurl4); local directories and, with "
+                       "HF_HUB_OFFLINE=1, cached models work");
+    }
     if (!*conn)
-        *conn = curl_easy_init();
+        *conn = lib.easy_init();
     t.easy = *conn;
     if (!t.easy)
         return om_fail(err, OM_E_NOMEM, "libcurl cannot be used: out of memory");
     set_options(t.easy, &t);
     if (set_headers(t.easy, rq, &list))
-        rc = conclude(&t, curl_easy_perform(t.easy));
+        rc = conclude(&t, lib.easy_perform(t.easy));
     else
         rc = om_fail(err, OM_E_NOMEM, "out of memory");
-    curl_easy_setopt(t.easy, CURLOPT_HTTPHEADER, NULL);
-    curl_easy_setopt(t.easy, CURLOPT_ERRORBUFFER, NULL);
-    curl_slist_free_all(list);
+    lib.easy_setopt(t.easy, CURLOPT_HTTPHEADER, NULL);
+    lib.easy_setopt(t.easy, CURLOPT_ERRORBUFFER, NULL);
+    lib.slist_free_all(list);
     return rc;
 }
 
 static void curl_close(struct om_transport *self, void *conn)
 {
     (void)self;
-    curl_easy_cleanup(conn);
+    lib.easy_cleanup(conn);
 }
 
 #else
