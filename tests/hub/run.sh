@@ -64,6 +64,16 @@ make_repo org--tagged main bert/fill-mask
 echo sentence-similarity >"$hub/org--tagged/pipeline_tag"
 mkdir -p "$hub/org--sub/main"
 make_repo org--sub main/models/bert bert/fill-mask
+mkckpt "$here/../data/sentence/new" "$hub/org--sentence/main"
+mkdir "$hub/org--sentence/old"
+cp "$here/../data/sentence/old/modules.json" "$hub/org--sentence/old"
+for dir in "$here"/../data/sentence/old/*/; do
+    if [ -f "$dir/tensors.json" ]; then
+        mkckpt "$dir" "$hub/org--sentence/old/$(basename "$dir")"
+    else
+        cp -r "$dir" "$hub/org--sentence/old"
+    fi
+done
 make_repo org--strange main bert/fill-mask
 sed -i 's/"model_type": "bert"/"model_type": "bort"/' "$hub/org--strange/main/config.json"
 mkdir -p "$hub/org--empty/main" && echo x >"$hub/org--empty/main/README.md"
@@ -197,6 +207,15 @@ shards()
     stop
 }
 same_export_safetensors() { "$cli" export onnx --quiet --no-validation --weights safetensors --model "$hub/org--shards/main" "$tmp/local" && diff -r "$tmp/local" "$tmp/out"; local rc=$?; rm -rf "$tmp/local"; return $rc; }
+
+# The modules of a sentence-transformers model, in both layouts.
+sentences()
+{
+    start
+    export_model org/sentence && same_export "$hub/org--sentence/main" && rm -r "$tmp/out" || return
+    export_model org/sentence@old && same_export "$hub/org--sentence/old"
+    stop
+}
 
 # Links are followed, and nothing is written into a snapshot.
 safetensors_copies()
@@ -505,7 +524,7 @@ END
     stop
 }
 
-tests='first_run second_run_asks_once offline revisions other_ids unsupported_early tasks shards safetensors_copies
+tests='first_run second_run_asks_once offline revisions other_ids unsupported_early tasks shards sentences safetensors_copies
     token_stays_home gates truncated truncated_without_ranges announces_more announces_less wrong_once wrong_always
     small_file_wrong stalls stalls_at_once slow_loris too_many_requests unavailable unavailable_always hangs_up chunked encoded
     signature_expires hub_forgets_etag storage_changes_etag changed_for_good wrong_commit other_name killed_in_mid_file
