@@ -10,7 +10,7 @@
 /* Byte i of v; zero beyond its eight. */
 static char byte_of(uint64_t v, size_t i)
 {
-    return i < sizeof(v) ? (char)(v >> (8 * i)) : 0;
+    return (char)(i < sizeof(v) ? v >> (8 * i) : 0);
 }
 
 void put_le(struct om_buf *b, uint64_t v, size_t width)
