@@ -176,8 +176,8 @@ int om_out_flush(struct om_out *o, struct om_error *err)
     return settle(o, flush(o, err));
 }
 
-/* What the buffer takes until the file position is a multiple of BUFFER. Writes that end there keep
- * whole pages together: file systems take twice as long for pages that come in two halves. */
+/* What the buffer takes until the file position is a multiple of BUFFER. Writes that end on pages
+ * keep those together: file systems take twice as long for pages that come in two halves. */
 static size_t room(const struct om_out *o)
 {
     return BUFFER - (size_t)(o->pos % BUFFER);
@@ -191,23 +191,46 @@ static int buffered(struct om_out *o, size_t len, struct om_error *err)
     return o->pos % BUFFER == 0 ? flush(o, err) : 0;
 }
 
-static int write_some(struct om_out *o, const uint8_t *p, size_t len, struct om_error *err)
+/* Whole pages, at a page's begin with nothing buffered, straight from where they are. */
+static int write_pages(struct om_out *o, const uint8_t *p, size_t len, struct om_error *err)
 {
     while (len > 0) {
-        size_t now = OM_MIN(len, room(o));
-        if (now < BUFFER) {
-            memcpy(o->buf + o->buf_len, p, now);
-            OM_TRY(buffered(o, now, err));
-        } else { /* on a multiple of BUFFER, where nothing is buffered */
-            now = OM_MIN(len - len % BUFFER, (size_t)CHUNK);
-            OM_TRY(write_through(o, p, now, err));
-            o->pos += now;
-            report(o);
-        }
+        const size_t now = OM_MIN(len, (size_t)CHUNK);
+
+        OM_TRY(write_through(o, p, now, err));
+        o->pos += now;
+        report(o);
         p += now;
         len -= now;
     }
     return 0;
+}
+
+static int write_buffered(struct om_out *o, const uint8_t *p, size_t len, struct om_error *err)
+{
+    while (len > 0) {
+        const size_t now = OM_MIN(len, room(o));
+
+        memcpy(o->buf + o->buf_len, p, now);
+        OM_TRY(buffered(o, now, err));
+        p += now;
+        len -= now;
+    }
+    return 0;
+}
+
+static int write_some(struct om_out *o, const uint8_t *p, size_t len, struct om_error *err)
+{
+    const size_t begun = (PAGE - (size_t)(o->pos % PAGE)) % PAGE;
+    size_t pages;
+
+    if (len <= SMALL)
+        return write_buffered(o, p, len, err);
+    pages = (len - begun) / PAGE * PAGE;
+    OM_TRY(write_buffered(o, p, begun, err));
+    OM_TRY(flush(o, err));
+    OM_TRY(write_pages(o, p + begun, pages, err));
+    return write_buffered(o, p + begun + pages, len - begun - pages, err);
 }
 
 int om_out_write(struct om_out *o, const void *data, size_t len, struct om_error *err)

@@ -1,6 +1,8 @@
-/* src/base/thread.c: a loop over independent items, cut into one static range per thread. */
+/* src/base/thread.c: a loop over independent items, cut into one static range per thread, and a
+ * pipeline of makers and one user. */
 #include "base/thread.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -89,4 +91,101 @@ void om_parallel(size_t n, size_t grain, void (*fn)(void *user, size_t begin, si
             pthread_join(jobs[i].thread, NULL);
     }
     free(jobs);
+}
+
+/* ---- the pipeline ---- */
+
+enum { SLOTS_MAX = 64 };
+
+struct pipe {
+    const struct om_pipeline *p;
+    pthread_mutex_t lock;
+    pthread_cond_t made, room;
+    /* under the lock */
+    size_t taken, used; /* items that somebody makes or has made; that have been used */
+    bool ready[SLOTS_MAX];
+    bool stop;
+};
+
+/* The next item for a maker; false: there is none any more. The lock is held. */
+static bool take(struct pipe *q, size_t *item)
+{
+    while (!q->stop && q->taken < q->p->n && q->taken - q->used >= q->p->slots)
+        pthread_cond_wait(&q->room, &q->lock);
+    if (q->stop || q->taken >= q->p->n)
+        return false;
+    *item = q->taken++;
+    return true;
+}
+
+/* Make an item that was taken. The lock is held, but not meanwhile. */
+static void make(struct pipe *q, size_t item)
+{
+    const size_t slot = item % q->p->slots;
+
+    pthread_mutex_unlock(&q->lock);
+    q->p->make(q->p->user, slot, item);
+    pthread_mutex_lock(&q->lock);
+    q->ready[slot] = true;
+    pthread_cond_signal(&q->made); /* to the user, who alone waits for it */
+}
+
+static void *maker_main(void *arg)
+{
+    struct pipe *q = arg;
+    size_t item;
+
+    pthread_mutex_lock(&q->lock);
+    while (take(q, &item))
+        make(q, item);
+    pthread_mutex_unlock(&q->lock);
+    return NULL;
+}
+
+static int use_all(struct pipe *q)
+{
+    int rc = 0;
+
+    for (size_t item = 0; item < q->p->n && rc == 0; item++) {
+        const size_t slot = item % q->p->slots;
+
+        if (q->taken == item) {
+            q->taken++;
+            make(q, item);
+        }
+        while (!q->ready[slot])
+            pthread_cond_wait(&q->made, &q->lock);
+        pthread_mutex_unlock(&q->lock);
+        rc = q->p->use(q->p->user, slot, item);
+        pthread_mutex_lock(&q->lock);
+        q->ready[slot] = false;
+        q->used++;
+        if (q->taken - q->used <= q->p->slots / 2) /* not for every single slot */
+            pthread_cond_broadcast(&q->room);
+    }
+    return rc;
+}
+
+int om_pipeline_run(const struct om_pipeline *p)
+{
+    struct pipe q = { .p = p,
+                      .lock = PTHREAD_MUTEX_INITIALIZER,
+                      .made = PTHREAD_COND_INITIALIZER,
+                      .room = PTHREAD_COND_INITIALIZER };
+    const size_t wanted = OM_MIN(OM_MIN(om_cpu_count(), p->slots), p->n) - (p->n > 0);
+    pthread_t makers[SLOTS_MAX];
+    size_t n = 0;
+    int rc;
+
+    assert(p->slots > 0 && p->slots <= SLOTS_MAX);
+    while (n < wanted && pthread_create(&makers[n], NULL, maker_main, &q) == 0)
+        n++;
+    pthread_mutex_lock(&q.lock);
+    rc = use_all(&q);
+    q.stop = true;
+    pthread_cond_broadcast(&q.room);
+    pthread_mutex_unlock(&q.lock);
+    while (n > 0)
+        pthread_join(makers[--n], NULL);
+    return rc;
 }

@@ -1,4 +1,4 @@
-/* src/base/thread.h: a loop over independent items on several threads. */
+/* src/base/thread.h: loops on several threads: over independent items, and over items that are made at once and used in order. */
 #ifndef OM_THREAD_H
 #define OM_THREAD_H
 
@@ -9,5 +9,17 @@ size_t om_cpu_count(void); /* CPUs this process may use, at least 1 */
 /* Call fn(user, begin, end) for consecutive ranges that cover [0, n), in parallel when n >= 2 * grain.
  * Returns when all are done. Falls back to the calling thread when threads cannot be made. */
 void om_parallel(size_t n, size_t grain, void (*fn)(void *user, size_t begin, size_t end), void *user);
+
+/* Items 0 to n - 1 are made on several threads and used on this one, in order, while later ones are being made. An item lies
+ * in one of the slots from make() to the end of use(). Nothing waits for a thread that has not begun: what nobody has taken yet is
+ * made here, which also is what happens where threads cannot be made, with a single slot or a single CPU. Stops at the first
+ * failure of use() and gives it. */
+struct om_pipeline {
+    size_t n, slots;
+    void (*make)(void *user, size_t slot, size_t item);
+    int (*use)(void *user, size_t slot, size_t item);
+    void *user;
+};
+int om_pipeline_run(const struct om_pipeline *p);
 
 #endif

@@ -9,8 +9,9 @@
 #include "base/thread.h"
 #include "onnx/schema.h"
 
-/* Elements that are worth a thread. */
-#define GRAIN (64u << 10)
+/* Parts that a weight's conversion buffer has: the file is written from one while others are made.
+ * A part is small enough to stay in a core's cache in between. */
+#define SLOTS 8
 /* Edge of the square that a transpose moves at once: a cache line of float32. */
 #define TILE 16
 /* Bytes of a run that are not collected in a chunk first. */
@@ -37,8 +38,8 @@ struct om_weight_key om_weight_key(const struct om_weight *w)
 }
 
 /* A transform as a matrix of elements in target order: its columns are the innermost axis of the
- * walk, its rows all others. One chunk of it at a time, some whole rows or a piece of one row, is
- * made in memory. */
+ * walk, its rows all others. It is made in chunks, some whole rows or a piece of one row, which
+ * take turns in the slots of a buffer. */
 struct transform {
     const uint8_t *src;
     enum om_dtype src_dtype, dtype;
@@ -48,8 +49,16 @@ struct transform {
     size_t row_step, col_step;     /* in source elements, within a plane */
     uint8_t *raw; /* elements of src_dtype in target order; NULL when rows are converted where they
                      lie */
-    uint8_t *cooked;                 /* elements of dtype; NULL without a cast */
-    size_t row, n_rows, col, n_cols; /* the chunk */
+    uint8_t *cooked;    /* elements of dtype; NULL without a cast */
+    size_t slot_size;   /* elements of a slot, at least those of a chunk */
+    size_t band, width; /* rows and columns of a chunk, except at the end */
+    struct om_out *out;
+    struct om_error *err;
+};
+
+struct chunk {
+    size_t row, n_rows, col, n_cols;
+    uint8_t *raw, *cooked; /* its slot */
 };
 
 static void transform_init(struct transform *x, const struct om_weight *w)
@@ -128,60 +137,70 @@ static void gather(const struct transform *x, uint8_t *dst, const uint8_t *src, 
 }
 
 /* The same with the cast; at says which element of the chunk comes first. */
-static void make(const struct transform *x, size_t at, const uint8_t *src, size_t rows, size_t cols)
+static void make(const struct transform *x, const struct chunk *c, size_t at, const uint8_t *src,
+                 size_t rows)
 {
-    uint8_t *const raw = x->raw ? x->raw + at * x->src_size : NULL;
+    uint8_t *const raw = c->raw ? c->raw + at * x->src_size : NULL;
+    const size_t cols = c->n_cols;
 
     if (raw)
         gather(x, raw, src, rows, cols);
-    if (raw && x->cooked)
-        om_convert(x->cooked + at * x->size, x->dtype, raw, x->src_dtype, rows * cols);
+    if (raw && c->cooked)
+        om_convert(c->cooked + at * x->size, x->dtype, raw, x->src_dtype, rows * cols);
     for (size_t r = 0; r < rows && !raw; r++)
-        om_convert(x->cooked + (at + r * cols) * x->size, x->dtype,
+        om_convert(c->cooked + (at + r * cols) * x->size, x->dtype,
                    src + r * x->row_step * x->src_size, x->src_dtype, cols);
 }
 
-/* Rows [begin, end) of the chunk. */
-static void make_rows(void *user, size_t begin, size_t end)
+static struct chunk chunk_at(const struct transform *x, size_t slot, size_t item)
+{
+    const size_t pieces =
+        (x->cols + x->width - 1) / x->width; /* of a row; 1 when band is above 1 */
+    const size_t row = item / pieces * x->band, col = item % pieces * x->width;
+
+    return (struct chunk){ .row = row,
+                           .n_rows = OM_MIN(x->band, x->rows - row),
+                           .col = col,
+                           .n_cols = OM_MIN(x->width, x->cols - col),
+                           .raw = x->raw ? x->raw + slot * x->slot_size * x->src_size : NULL,
+                           .cooked = x->cooked ? x->cooked + slot * x->slot_size * x->size : NULL };
+}
+
+static size_t chunk_count(const struct transform *x)
+{
+    return ((x->rows + x->band - 1) / x->band) * ((x->cols + x->width - 1) / x->width);
+}
+
+/* Plane by plane. */
+static void make_chunk(void *user, size_t slot, size_t item)
 {
     const struct transform *x = user;
+    const struct chunk c = chunk_at(x, slot, item);
 
-    while (begin < end) {
-        const size_t row = x->row + begin;
-        const size_t n = OM_MIN(end - begin, x->plane_rows - row % x->plane_rows);
+    for (size_t done = 0, n; done < c.n_rows; done += n) {
+        const size_t row = c.row + done;
 
-        make(x, begin * x->n_cols, row_source(x, row), n, x->n_cols);
-        begin += n;
+        n = OM_MIN(c.n_rows - done, x->plane_rows - row % x->plane_rows);
+        make(x, &c, done * c.n_cols, row_source(x, row) + c.col * x->col_step * x->src_size, n);
     }
 }
 
-/* Columns [begin, end) of a chunk of one row. */
-static void make_piece(void *user, size_t begin, size_t end)
+static int write_chunk(void *user, size_t slot, size_t item)
 {
     const struct transform *x = user;
-    const uint8_t *src = row_source(x, x->row) + (x->col + begin) * x->col_step * x->src_size;
+    const struct chunk c = chunk_at(x, slot, item);
 
-    make(x, begin, src, 1, end - begin);
+    return om_out_write(x->out, c.cooked ? c.cooked : c.raw, c.n_rows * c.n_cols * x->size, x->err);
 }
 
-/* All chunks of at most max elements. */
-static int stream_chunks(struct transform *x, size_t max, struct om_out *out, struct om_error *err)
+static int stream_chunks(struct transform *x)
 {
-    const size_t band = OM_MAX(max / x->cols, 1), width = OM_MIN(x->cols, max);
+    const size_t n = chunk_count(x);
+    const struct om_pipeline p = {
+        .n = n, .slots = OM_MIN(n, SLOTS), .make = make_chunk, .use = write_chunk, .user = x
+    };
 
-    for (x->row = 0; x->row < x->rows; x->row += x->n_rows) {
-        x->n_rows = OM_MIN(band, x->rows - x->row);
-        for (x->col = 0; x->col < x->cols; x->col += x->n_cols) {
-            x->n_cols = OM_MIN(width, x->cols - x->col);
-            if (x->n_rows > 1)
-                om_parallel(x->n_rows, OM_MAX(GRAIN / x->n_cols, TILE), make_rows, x);
-            else
-                om_parallel(x->n_cols, GRAIN, make_piece, x);
-            OM_TRY(om_out_write(out, x->cooked ? x->cooked : x->raw,
-                                x->n_rows * x->n_cols * x->size, err));
-        }
-    }
-    return 0;
+    return om_pipeline_run(&p);
 }
 
 /* Long rows that stay as they are need no buffer. */
@@ -212,27 +231,40 @@ static void announce(const struct om_weight *w)
                         POSIX_FADV_WILLNEED);
 }
 
+/* Chunks of about the same size that fit the slots; a small weight is one. */
+static void choose_chunks(struct transform *x)
+{
+    const size_t most = OM_WEIGHT_CHUNK / 2 / SLOTS / OM_MAX(x->src_size, x->size);
+
+    x->slot_size = OM_MIN(most, x->rows * x->cols);
+    x->band = OM_MAX(x->slot_size / x->cols, 1);
+    x->width = OM_MIN(x->cols, x->slot_size);
+}
+
 static int stream_transformed(const struct om_weight *w, struct om_out *out, struct om_error *err)
 {
     const bool cast = w->src_dtype != w->dtype;
     struct transform x;
-    size_t max;
+    size_t slots;
     int rc;
 
     transform_init(&x, w);
     if (!cast && x.col_step == 1 && x.cols * x.size >= RUN_MIN)
         return stream_runs(&x, w, out, err);
-    max = OM_MIN(OM_WEIGHT_CHUNK / 2 / OM_MAX(x.src_size, x.size), x.rows * x.cols);
+    choose_chunks(&x);
+    x.out = out;
+    x.err = err;
+    slots = OM_MIN(chunk_count(&x), SLOTS);
     if (!cast || x.col_step != 1)
-        x.raw = malloc(max * x.src_size);
+        x.raw = malloc(slots * x.slot_size * x.src_size);
     if (cast)
-        x.cooked = malloc(max * x.size);
+        x.cooked = malloc(slots * x.slot_size * x.size);
     if ((!cast || x.col_step != 1) != (x.raw != NULL) || cast != (x.cooked != NULL)) {
         rc = om_fail(err, OM_E_NOMEM, "out of memory for a conversion buffer of %zu bytes",
-                     max * OM_MAX(x.src_size, x.size));
+                     slots * x.slot_size * OM_MAX(x.src_size, x.size));
     } else {
         announce(w);
-        rc = stream_chunks(&x, max, out, err);
+        rc = stream_chunks(&x);
     }
     free(x.raw);
     free(x.cooked);

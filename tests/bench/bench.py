@@ -258,6 +258,31 @@ def size(bench, name, title, limit, *arguments):
     shutil.rmtree(out)
 
 
+def conversion(bench, name, title):
+    """A 16-bit checkpoint of 1 GB that is converted while it is written, against a copy of what is written."""
+    model = bench.checkpoint(name)
+    out, copy = bench.dir / "out" / name, bench.dir / "out/copy"
+    command = lambda dtype: bench.export(model, out, "--no-validation", "--weights", "external", "--dtype", dtype)
+    bench.table.head(title)
+    for dtype, limit in ("fp32", 1.5), ("fp16", None):
+
+        def timed_export():
+            fresh(out)
+            return run_timed(command(dtype))
+
+        def timed_copy():
+            fresh(copy)
+            return run_timed(["cp", "--reflink=never", out / "model.onnx_data", copy])
+
+        ours, cp = medians(timed_export, timed_copy)
+        bench.table.row(f"export to {dtype}", seconds(ours), f"{seconds(cp)}  cp", ours / cp, limit, "x")
+        fresh(out)
+        peak = run_watched(command(dtype))[1]
+        bench.table.row("  peak anonymous memory", megabytes(peak), "", peak / MB, 64, "MB")
+        shutil.rmtree(copy)
+    shutil.rmtree(out)
+
+
 def main(build, full_size):
     bench = Bench(build, full_size)
     model = bench.checkpoint("distilbert-base-question-answering")
@@ -272,6 +297,7 @@ def main(build, full_size):
     size(bench, "gpt2-text-generation", "GPT-2, text-generation-with-past", 1.01)
     shared = ("--weights", "safetensors")
     size(bench, "t5-small-text2text-generation", "T5-small with past, four files, shared weights", 1.02, *shared)
+    conversion(bench, "llama-0.5b-bf16-text-generation", "Llama 0.5B, a bfloat16 checkpoint (1002 MB)")
     print(f"\n{bench.table.missed} limits missed (medians of {ROUNDS} interleaved runs)")
     busy = os.getloadavg()[1] - 1  # what runs here by itself counts for about one
     if busy > os.cpu_count() / 2:

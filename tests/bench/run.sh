@@ -1,9 +1,9 @@
 #!/bin/sh
 # tests/bench/run.sh BUILD: speed, memory and size of exports, each beside its limit or a peer; exit 1 when a limit is missed.
 #
-# Full-size checkpoints with made-up weights (tests/data/full-size) and exports of them are kept in BUILD/bench, about 3 GB. When
-# OPTIMUM_VENV names a virtual environment with optimum-onnx, its export of the same checkpoint is measured as well (tests/interop
-# makes one in BUILD/interop/venv, which is used when it is there).
+# Full-size checkpoints with made-up weights (tests/data/full-size) and exports of them are kept in BUILD/bench, about 4 GB, 8 GB
+# while it runs. When OPTIMUM_VENV names a virtual environment with optimum-onnx, its export of the same checkpoint is measured as well
+# (tests/interop makes one in BUILD/interop/venv, which is used when it is there).
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)

@@ -124,6 +124,33 @@ static void unaligned_blocks(struct test *t)
     }
 }
 
+/* Whole arrays, which processors have instructions for, against one number at a time; bit by bit,
+ * NaN included. */
+static void arrays(struct test *t)
+{
+    static const uint16_t low[] = { 0, 1, 0x0FFF, 0x1000, 0x1001, 0x7FFF, 0x8000, 0x8001, 0xFFFF };
+    static uint16_t all[1 << 16], half[1 << 16];
+    static float single[1 << 16];
+    size_t wrong = 0;
+
+    for (size_t i = 0; i < OM_COUNT(all); i++)
+        all[i] = (uint16_t)i;
+    om_convert(single, OM_F32, all, OM_F16, OM_COUNT(all));
+    for (size_t i = 0; i < OM_COUNT(all); i++) {
+        const float f = om_f16_to_f32(all[i]);
+        wrong += memcmp(&single[i], &f, sizeof(f)) != 0;
+    }
+    CHECK_INT(t, wrong, 0);
+    for (size_t k = 0; k < OM_COUNT(low); k++) {
+        for (uint32_t i = 0; i < OM_COUNT(all); i++)
+            single[i] = float_of(i << 16 | low[k]);
+        om_convert(half, OM_F16, single, OM_F32, OM_COUNT(all));
+        for (size_t i = 0; i < OM_COUNT(all); i++)
+            wrong += half[i] != om_f32_to_f16(single[i]);
+    }
+    CHECK_INT(t, wrong, 0);
+}
+
 /* Between the two formats of 16 bits: by way of float32, which holds both exactly. */
 static void between(struct test *t)
 {
@@ -226,12 +253,10 @@ static void integers(struct test *t)
     CHECK(t, tidy[0] == 0 && tidy[1] == 1 && tidy[2] == 1);
 }
 
-const struct test_entry t_half[] = { { "f16_all", f16_all },
-                                     { "f16_ties", f16_ties },
-                                     { "bf16_all", bf16_all },
-                                     { "unaligned_blocks", unaligned_blocks },
-                                     { "every_pair", every_pair },
-                                     { "edges", edges },
-                                     { "integers", integers },
-                                     { "between", between },
-                                     TEST_END };
+const struct test_entry t_half[] = {
+    { "f16_all", f16_all },       { "f16_ties", f16_ties },
+    { "bf16_all", bf16_all },     { "unaligned_blocks", unaligned_blocks },
+    { "every_pair", every_pair }, { "edges", edges },
+    { "integers", integers },     { "between", between },
+    { "arrays", arrays },         TEST_END
+};

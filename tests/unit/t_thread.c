@@ -47,4 +47,58 @@ static void covers_once(struct test *t)
     CHECK(t, om_cpu_count() >= 1);
 }
 
-const struct test_entry t_thread[] = { { "covers_once", covers_once }, TEST_END };
+/* ---- the pipeline ---- */
+
+struct belt {
+    atomic_int slots[8]; /* the item in it + 1, 0: free */
+    size_t n_slots;
+    size_t used; /* items, in order */
+    size_t fail_at;
+    atomic_int made, wrong;
+};
+
+static void make_item(void *user, size_t slot, size_t item)
+{
+    struct belt *b = user;
+
+    atomic_fetch_add(&b->made, 1);
+    if (slot >= b->n_slots || atomic_exchange(&b->slots[slot], (int)item + 1) != 0)
+        atomic_fetch_add(&b->wrong, 1);
+}
+
+static int use_item(void *user, size_t slot, size_t item)
+{
+    struct belt *b = user;
+
+    if (item != b->used || slot >= b->n_slots ||
+        atomic_exchange(&b->slots[slot], 0) != (int)item + 1)
+        atomic_fetch_add(&b->wrong, 1);
+    b->used++;
+    return item == b->fail_at ? OM_E_IO : 0;
+}
+
+static void pipeline(struct test *t)
+{
+    static const size_t sizes[] = { 0, 1, 2, 3, 8, 9, 1000 }, slots[] = { 1, 2, 8 };
+
+    for (size_t k = 0; k < OM_COUNT(sizes) * OM_COUNT(slots) * 2; k++) {
+        const size_t n = sizes[k / 2 % OM_COUNT(sizes)];
+        const bool fails = k % 2 == 1 && n > 0;
+        struct belt b = { .n_slots = slots[k / 2 / OM_COUNT(sizes)],
+                          .fail_at = fails ? n / 2 : SIZE_MAX };
+        const struct om_pipeline p = {
+            .n = n, .slots = b.n_slots, .make = make_item, .use = use_item, .user = &b
+        };
+
+        test_case(t, "%zu items, %zu slots, %s", n, b.n_slots, fails ? "fails" : "works");
+        CHECK_INT(t, om_pipeline_run(&p), fails ? OM_E_IO : 0);
+        CHECK_INT(t, b.used, fails ? n / 2 + 1 : n);
+        CHECK(t, fails || (size_t)b.made == n);
+        CHECK(t, (size_t)b.made <= b.used + b.n_slots);
+        CHECK_INT(t, b.wrong, 0);
+    }
+}
+
+const struct test_entry t_thread[] = { { "covers_once", covers_once },
+                                       { "pipeline", pipeline },
+                                       TEST_END };
