@@ -46,7 +46,9 @@ static int lock_partial(const struct om_out *o, struct om_error *err)
 }
 
 /* Open and lock the partial file. Between the two another run may have renamed or removed it: then
- * the lock is on a file that has no name any more, and *retry asks for another attempt. */
+ * the lock is on a file that has no name any more, and *retry asks for another attempt. A new file
+ * is not truncated: ext4 takes that for a replacement and waits on closing until the disk has its
+ * data. */
 static int open_locked(struct om_out *o, bool *retry, struct om_error *err)
 {
     struct stat st;
@@ -63,7 +65,7 @@ static int open_locked(struct om_out *o, bool *retry, struct om_error *err)
         return om_fail(err, OM_E_IO, "%s: %s is in the way", o->path, o->partial);
     else if (!is_named(&st, o->partial))
         *retry = true;
-    else if (ftruncate(o->fd, 0) < 0)
+    else if (st.st_size > 0 && ftruncate(o->fd, 0) < 0)
         rc = fail_errno(o, "cannot empty the leftover of an earlier run", err);
     if (rc < 0)
         unlink(o->partial);

@@ -264,7 +264,7 @@ def conversion(bench, name, title):
     out, copy = bench.dir / "out" / name, bench.dir / "out/copy"
     command = lambda dtype: bench.export(model, out, "--no-validation", "--weights", "external", "--dtype", dtype)
     bench.table.head(title)
-    for dtype, limit in ("fp32", 1.5), ("fp16", None):
+    for dtype in "fp32", "fp16":
 
         def timed_export():
             fresh(out)
@@ -275,7 +275,7 @@ def conversion(bench, name, title):
             return run_timed(["cp", "--reflink=never", out / "model.onnx_data", copy])
 
         ours, cp = medians(timed_export, timed_copy)
-        bench.table.row(f"export to {dtype}", seconds(ours), f"{seconds(cp)}  cp", ours / cp, limit, "x")
+        bench.table.row(f"export to {dtype}", seconds(ours), f"{seconds(cp)}  cp", ours / cp, 1.5, "x")
         fresh(out)
         peak = run_watched(command(dtype))[1]
         bench.table.row("  peak anonymous memory", megabytes(peak), "", peak / MB, 64, "MB")
