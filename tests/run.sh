@@ -29,6 +29,7 @@ fuzz()
 suite rules "$here/rules/run.sh" "$build"
 suite unit "$build/tests/unit"
 suite golden "$build/tests/golden/test_golden"
+suite tokenizers "$build/tests/golden/test_tokenizers"
 suite command-line "$here/cli/run.sh" "$build"
 suite hub "$here/hub/run.sh" "$build"
 suite fault-injection "$build/tests/fault/fault"

@@ -4,7 +4,7 @@
 # Quick when everything is there: only the package database is asked. As root, or through sudo.
 set -eu
 
-packages='gcc g++ meson ninja-build pkg-config libc6-dev libcurl4-openssl-dev libjansson-dev zlib1g-dev libopenblas-dev
+packages='gcc g++ meson ninja-build pkg-config libc6-dev libcurl4-openssl-dev libjansson-dev libpcre2-dev libutf8proc-dev zlib1g-dev libopenblas-dev
     python3 python3-pip'
 
 missing=

@@ -180,6 +180,71 @@ static json_t *unmark(json_t *j)
     return (json_t *)&w->json;
 }
 
+/* ---- integers beyond int64 ----
+ *
+ * Python writes them as they are (a model_max_length of 10^30 is common). jansson refuses them, so
+ * they are parsed from a copy in which they have a fraction. */
+
+#define FRACTION ".0"
+
+static bool is_long_integer(om_sv word)
+{
+    int64_t value;
+
+    for (size_t i = word.len && word.ptr[0] == '-'; i < word.len; i++)
+        if (word.ptr[i] < '0' || word.ptr[i] > '9')
+            return false;
+    return word.len > 18 && !om_sv_i64(word, &value);
+}
+
+/* Find the next integer at or after *at that does not fit; *at becomes its index, the result its
+ * length. */
+static size_t next_long_integer(om_sv text, size_t *at)
+{
+    size_t i = *at;
+
+    while (i < text.len) {
+        if (text.ptr[i] == '"') {
+            i = skip_string(text, i);
+        } else if (!is_word_char(text.ptr[i])) {
+            i++;
+        } else {
+            const size_t end = skip_word(text, i);
+            if (is_long_integer((om_sv){ text.ptr + i, end - i })) {
+                *at = i;
+                return end - i;
+            }
+            i = end;
+        }
+    }
+    return 0;
+}
+
+static void widen_integers(om_sv text, struct om_buf *copy)
+{
+    size_t done = 0, at = 0, len;
+
+    while ((len = next_long_integer(text, &at)) > 0) {
+        at += len;
+        om_buf_add(copy, text.ptr + done, at - done);
+        om_buf_adds(copy, FRACTION);
+        done = at;
+    }
+    om_buf_add(copy, text.ptr + done, text.len - done);
+}
+
+/* Where byte pos of the widened copy comes from. */
+static size_t narrow_position(om_sv text, size_t pos)
+{
+    size_t at = 0, shift = 0, len;
+
+    while ((len = next_long_integer(text, &at)) > 0 && at + shift + len < pos) {
+        shift += strlen(FRACTION);
+        at += len;
+    }
+    return pos >= shift ? pos - shift : 0;
+}
+
 /* ---- parsing ---- */
 
 static int fail_at(om_sv text, size_t pos, const char *what, struct om_error *err)
@@ -220,15 +285,42 @@ static int fail_parse(om_sv text, size_t pos, const json_error_t *e, struct om_e
     return rc;
 }
 
+static json_t *load(om_sv source, unsigned flags, json_error_t *e)
+{
+    const size_t load_flags = JSON_DECODE_ANY | JSON_ALLOW_NUL |
+                              (flags & OM_JSON_NO_DUPLICATES ? JSON_REJECT_DUPLICATES : 0);
+
+    *e = (json_error_t){ .text = "" };
+    return json_loadb(source.len ? source.ptr : "", source.len, load_flags, e);
+}
+
+/* Parse a text that jansson refused for its integers. */
+static json_t *load_widened(om_sv source, unsigned flags, json_error_t *e)
+{
+    struct om_buf copy = OM_BUF_INIT(SIZE_MAX / 2);
+    json_t *j = NULL;
+
+    widen_integers(source, &copy);
+    if (copy.failed) {
+        *e = (json_error_t){ .text = "" };
+    } else {
+        j = load(om_buf_sv(&copy), flags, e);
+        e->position = (int)narrow_position(source, e->position > 0 ? (size_t)e->position : 0);
+    }
+    om_buf_release(&copy);
+    return j;
+}
+
 /* Parse source: the text itself, or the marked copy of it. */
 static int parse_source(om_sv text, om_sv source, bool is_marked, unsigned flags,
                         struct om_json **out, struct om_error *err)
 {
-    const size_t load_flags = JSON_DECODE_ANY | JSON_ALLOW_NUL |
-                              (flags & OM_JSON_NO_DUPLICATES ? JSON_REJECT_DUPLICATES : 0);
-    json_error_t e = { .text = "" };
-    json_t *j = json_loadb(source.len ? source.ptr : "", source.len, load_flags, &e);
+    json_error_t e;
+    json_t *j = load(source, flags, &e);
+    size_t at = 0;
 
+    if (!j && json_error_code(&e) == json_error_numeric_overflow && next_long_integer(source, &at))
+        j = load_widened(source, flags, &e);
     if (!j) {
         const size_t pos = e.position > 0 ? (size_t)e.position : 0;
         return fail_parse(text, is_marked ? unmarked_position(text, pos) : pos, &e, err);

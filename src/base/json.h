@@ -1,8 +1,8 @@
 /* src/base/json.h: JSON documents, strict on the way in, read through a handful of typed getters.
  *
  * Backed by jansson: UTF-8 is checked, the whole input is consumed, depth is bounded (2048), \u0000 is allowed
- * in strings but not in keys, integers that do not fit int64 and reals that do not fit a double are refused.
- * Python's NaN, Infinity and -Infinity are read as reals. A document owns its values; views into it live as
+ * in strings but not in keys, reals that do not fit a double are refused. Integers that do not fit int64 are read as reals, and so
+ * are Python's NaN, Infinity and -Infinity. A document owns its values; views into it live as
  * long as it does. */
 #ifndef OM_JSON_H
 #define OM_JSON_H

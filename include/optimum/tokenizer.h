@@ -1,0 +1,142 @@
+/* include/optimum/tokenizer.h: text to the ids that a model takes, and back.
+ *
+ * A tokenizer is read from a tokenizer.json (the format of Hugging Face's `tokenizers`) and does what that file says to the letter: same ids,
+ * offsets, word numbers, windows and padding as the library that wrote it. It does not change once it is open, so threads may
+ * share it without locks; every result belongs to the caller and does not refer to the tokenizer, unless a function says so.
+ *
+ * Texts are UTF-8 and may hold NUL. Bytes that are not UTF-8 are read as U+FFFD, one for each maximal invalid part, as
+ * Python's errors="replace" does; such a part counts as one code point in offsets. A text may have up to 1 GiB. */
+#ifndef OPTIMUM_TOKENIZER_H
+#define OPTIMUM_TOKENIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <optimum/error.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct om_tokenizer;
+
+/* ---- opening ---- */
+
+/* Open a directory that holds tokenizer.json, or such a file by any name. tokenizer_config.json and special_tokens_map.json
+ * beside it are read where they exist. A component, or a key of one, that is not known is an error that names it. */
+OM_API int om_tokenizer_open(const char *path, struct om_tokenizer **out, struct om_error *err);
+OM_API void om_tokenizer_free(struct om_tokenizer *tok); /* accepts NULL */
+
+enum om_side { OM_SIDE_RIGHT, OM_SIDE_LEFT };
+
+/* What tokenizer_config.json and special_tokens_map.json add, with the defaults of Transformers. Strings are NULL where no file
+ * names the token; they belong to the tokenizer. */
+struct om_tokenizer_info {
+    const char *tokenizer_class;      /* "BertTokenizer"; NULL when not given */
+    uint64_t model_max_length;        /* UINT64_MAX: none */
+    enum om_side padding_side, truncation_side;
+    bool clean_up_tokenization_spaces;
+    const char *bos_token, *eos_token, *unk_token, *sep_token, *pad_token, *cls_token, *mask_token;
+    const char *chat_template;        /* the default template; NULL: none */
+};
+OM_API const struct om_tokenizer_info *om_tokenizer_info(const struct om_tokenizer *tok);
+
+/* ---- vocabulary ---- */
+
+/* Tokens of the model and added ones. Ids may be sparse: they are below om_tokenizer_id_limit(). */
+OM_API size_t om_tokenizer_vocab_size(const struct om_tokenizer *tok);
+OM_API uint32_t om_tokenizer_id_limit(const struct om_tokenizer *tok);
+/* False when there is no such token. The text belongs to the tokenizer, is followed by a NUL and may hold others. */
+OM_API bool om_tokenizer_token_to_id(const struct om_tokenizer *tok, const char *token, size_t len, uint32_t *id);
+OM_API bool om_tokenizer_id_to_token(const struct om_tokenizer *tok, uint32_t id, const char **token, size_t *len);
+OM_API bool om_tokenizer_is_special(const struct om_tokenizer *tok, uint32_t id); /* an added token marked as special */
+
+/* ---- encoding ---- */
+
+enum om_truncation_strategy { OM_TRUNCATE_LONGEST_FIRST, OM_TRUNCATE_ONLY_FIRST, OM_TRUNCATE_ONLY_SECOND };
+
+struct om_truncation {
+    size_t max_length; /* of the result, special tokens included */
+    size_t stride;     /* tokens that neighbouring windows share */
+    enum om_truncation_strategy strategy;
+    enum om_side direction;
+};
+
+struct om_padding {
+    size_t length;      /* pad to this many; 0: to the longest of the batch */
+    size_t multiple_of; /* then up to a multiple; 0: any length */
+    enum om_side direction;
+    uint32_t pad_id, pad_type_id;
+};
+
+struct om_encode_opts {
+    size_t struct_size;
+    bool no_special_tokens;                 /* leave out what the post-processor adds */
+    const struct om_truncation *truncation; /* NULL: none */
+    const struct om_padding *padding;       /* NULL: none */
+    bool own_truncation, own_padding;       /* instead: what tokenizer.json itself asks for */
+};
+#define OM_ENCODE_OPTS_INIT { sizeof(struct om_encode_opts), false, NULL, NULL, false, false }
+
+/* What tokenizer.json asks for; NULL: nothing. */
+OM_API const struct om_truncation *om_tokenizer_truncation(const struct om_tokenizer *tok);
+OM_API const struct om_padding *om_tokenizer_padding(const struct om_tokenizer *tok);
+/* Tokens that the post-processor adds to one text or to a pair. */
+OM_API size_t om_tokenizer_added_tokens(const struct om_tokenizer *tok, bool pair);
+
+struct om_offsets {
+    uint32_t begin, end; /* [begin, end); 0, 0 for special tokens and padding */
+};
+
+/* One window: arrays of len elements each. */
+struct om_encoding {
+    size_t len;
+    const uint32_t *ids, *type_ids;
+    const uint8_t *attention_mask, *special_tokens_mask;
+    const struct om_offsets *offsets;      /* code points of the text, or of the pair's text */
+    const struct om_offsets *byte_offsets; /* the same in bytes */
+    const int32_t *word_ids;               /* -1: none */
+    const int32_t *sequence_ids;           /* 0 or 1: the text it comes from; -1: none */
+    int32_t padding_sequence_id;           /* what sequence_ids has for padding: -1, or 0 where no post-processor told the texts apart */
+    const struct om_encoding *overflow;    /* further windows that truncation made, in the order of the original */
+    size_t overflow_len;                   /* theirs have no overflow of their own */
+};
+
+/* A text that need not end with a NUL. ptr NULL stands for "there is none" where that is allowed. */
+struct om_text {
+    const char *ptr;
+    size_t len;
+};
+
+/* Encode text, or text and pair (NULL: no pair; an empty pair is one). opts may be NULL. Free with om_encoding_free(). */
+OM_API int om_tokenizer_encode(const struct om_tokenizer *tok, const struct om_text *text, const struct om_text *pair,
+                               const struct om_encode_opts *opts, struct om_encoding **out, struct om_error *err);
+OM_API void om_encoding_free(struct om_encoding *enc); /* accepts NULL */
+
+/* Encode n texts (pairs may be NULL, or hold texts whose ptr may be NULL) on all CPUs; padding without a length goes to the longest of
+ * them. out[0..n) are set, all or none. The message of a failure names the first text that failed. */
+OM_API int om_tokenizer_encode_batch(const struct om_tokenizer *tok, const struct om_text *texts, const struct om_text *pairs, size_t n,
+                                     const struct om_encode_opts *opts, struct om_encoding **out, struct om_error *err);
+
+/* Pad enc and its overflow in place to length tokens; longer ones stay as they are. */
+OM_API int om_encoding_pad(struct om_encoding **enc, size_t length, const struct om_padding *padding, struct om_error *err);
+
+/* ---- decoding ---- */
+
+struct om_decode_opts {
+    size_t struct_size;
+    bool skip_special_tokens;
+    bool clean_up_spaces; /* as Transformers does when info->clean_up_tokenization_spaces: no space before punctuation ... */
+};
+#define OM_DECODE_OPTS_INIT { sizeof(struct om_decode_opts), false, false }
+
+/* Ids back to text; those without a token are left out. *text is malloc'ed and followed by a NUL; len may be NULL. opts may be NULL. */
+OM_API int om_tokenizer_decode(const struct om_tokenizer *tok, const uint32_t *ids, size_t n, const struct om_decode_opts *opts,
+                               char **text, size_t *len, struct om_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,121 @@
+/* src/tok/info.c: tokenizer_config.json and special_tokens_map.json, read as Transformers reads
+ * them. */
+#include "base/file.h"
+#include "tok/tok.h"
+
+/* A token is a text, or an object with its content; null and absent: none. */
+static int read_token(struct tok_loader *l, const struct om_json *j, const char *key,
+                      const char **out)
+{
+    const struct om_json *v = om_json_get(j, key);
+    om_sv text;
+
+    if (om_json_kind(v) == OM_JSON_NULL)
+        return 0;
+    if (om_json_kind(v) == OM_JSON_OBJECT)
+        v = om_json_get(v, "content");
+    if (!om_json_str(v, &text))
+        return om_fail(l->err, OM_E_CONFIG, "key \"%s\": expected a token, found %s", key,
+                       om_json_kind_text(v));
+    *out = om_arena_str(l->arena, text);
+    return *out ? 0 : tok_loader_no_memory(l);
+}
+
+static int read_tokens(struct tok_loader *l, const struct om_json *j,
+                       struct om_tokenizer_info *info)
+{
+    const struct {
+        const char *key;
+        const char **out;
+    } tokens[] = {
+        { "bos_token", &info->bos_token },   { "eos_token", &info->eos_token },
+        { "unk_token", &info->unk_token },   { "sep_token", &info->sep_token },
+        { "pad_token", &info->pad_token },   { "cls_token", &info->cls_token },
+        { "mask_token", &info->mask_token },
+    };
+
+    for (size_t i = 0; i < OM_COUNT(tokens); i++)
+        OM_TRY(read_token(l, j, tokens[i].key, tokens[i].out));
+    return 0;
+}
+
+static void read_side(const struct om_json *j, const char *key, enum om_side *out)
+{
+    om_sv side;
+
+    if (om_json_str(om_json_get(j, key), &side))
+        *out = om_sv_is(side, "left") ? OM_SIDE_LEFT : OM_SIDE_RIGHT;
+}
+
+/* "No limit" is written as 1e30. */
+static void read_max_length(const struct om_json *j, struct om_tokenizer_info *info)
+{
+    double length;
+
+    if (om_json_f64(om_json_get(j, "model_max_length"), &length) && length >= 0.0)
+        info->model_max_length = length < 9e18 ? (uint64_t)length : UINT64_MAX;
+}
+
+/* A text, or a list of {"name", "template"} of which "default" counts. */
+static int read_chat_template(struct tok_loader *l, const struct om_json *j,
+                              struct om_tokenizer_info *info)
+{
+    const struct om_json *v = om_json_get(j, "chat_template");
+    om_sv name, text;
+
+    for (size_t i = 0; i < om_json_len(v) && om_json_kind(v) == OM_JSON_ARRAY; i++) {
+        const struct om_json *const item = om_json_at(v, i);
+        if (om_json_str(om_json_get(item, "name"), &name) && om_sv_is(name, "default"))
+            v = om_json_get(item, "template");
+    }
+    if (!om_json_str(v, &text))
+        return 0;
+    info->chat_template = om_arena_str(l->arena, text);
+    return info->chat_template ? 0 : tok_loader_no_memory(l);
+}
+
+static int read_config(struct tok_loader *l, const struct om_json *j,
+                       struct om_tokenizer_info *info)
+{
+    om_sv class_name;
+
+    OM_TRY(read_tokens(l, j, info));
+    OM_TRY(read_chat_template(l, j, info));
+    read_side(j, "padding_side", &info->padding_side);
+    read_side(j, "truncation_side", &info->truncation_side);
+    read_max_length(j, info);
+    om_json_bool(om_json_get(j, "clean_up_tokenization_spaces"),
+                 &info->clean_up_tokenization_spaces);
+    if (om_json_str(om_json_get(j, "tokenizer_class"), &class_name)) {
+        info->tokenizer_class = om_arena_str(l->arena, class_name);
+        if (!info->tokenizer_class)
+            return tok_loader_no_memory(l);
+    }
+    return 0;
+}
+
+/* Read dir/name with fn if it exists. */
+static int read_file(struct tok_builder *b, const char *dir, const char *name,
+                     int (*fn)(struct tok_loader *, const struct om_json *,
+                               struct om_tokenizer_info *))
+{
+    const char *const path = om_path_join(&b->tok->arena, dir, name);
+    struct om_json *doc = NULL;
+    int rc;
+
+    if (!path)
+        return tok_loader_no_memory(&b->loader);
+    if (!om_file_exists(path))
+        return 0;
+    OM_TRY(om_json_read(path, OM_JSON_LAST_WINS, &doc, b->loader.err));
+    rc = fn(&b->loader, doc, &b->tok->info);
+    om_json_free(doc);
+    return om_wrap(b->loader.err, rc, "%s", path);
+}
+
+/* What the configuration says counts more than the map. */
+int tok_info_read(struct tok_builder *b, const char *dir)
+{
+    OM_TRY(read_file(b, dir, "special_tokens_map.json", read_tokens));
+    return read_file(b, dir, "tokenizer_config.json", read_config);
+}
