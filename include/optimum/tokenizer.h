@@ -40,7 +40,7 @@ struct om_tokenizer_info {
     const char *bos_token, *eos_token, *unk_token, *sep_token, *pad_token, *cls_token, *mask_token;
     const char *chat_template;        /* the default template; NULL: none */
 };
-OM_API const struct om_tokenizer_info *om_tokenizer_info(const struct om_tokenizer *tok);
+OM_API const struct om_tokenizer_info *om_tokenizer_get_info(const struct om_tokenizer *tok);
 
 /* ---- vocabulary ---- */
 

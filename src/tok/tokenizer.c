@@ -176,7 +176,7 @@ om_sv tok_text_of(const struct om_tokenizer *t, uint32_t id)
     return added ? added->content : tok_vocab_text(&t->model.vocab, id);
 }
 
-const struct om_tokenizer_info *om_tokenizer_info(const struct om_tokenizer *tok)
+const struct om_tokenizer_info *om_tokenizer_get_info(const struct om_tokenizer *tok)
 {
     return &tok->info;
 }
