@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 
+import torch_form
+
 ROUNDS = 7
 SHAPES = ["1x1", "1x16", "4x16", "1x128"]
 VALIDATED_SHAPES = ["2x16", "3x13"]  # those of the exporter's validation
@@ -283,6 +285,30 @@ def conversion(bench, name, title):
     shutil.rmtree(out)
 
 
+def torch_checkpoint(bench, name):
+    """The same tensors as torch.save writes them take about as long as safetensors."""
+    model, torch_model = bench.checkpoint(name), bench.dir / "checkpoints" / f"{name}-torch"
+    if not (torch_model / "pytorch_model.bin").exists():
+        shutil.rmtree(torch_model, ignore_errors=True)
+        torch_form.convert(model, torch_model)
+    subprocess.run(["cat", torch_model / "pytorch_model.bin"], check=True, stdout=subprocess.DEVNULL)
+    out = bench.dir / "out" / name
+
+    def step(source):
+        def timed_export():
+            fresh(out)
+            return run_timed(bench.export(source, out, "--no-validation", "--weights", "external"))
+
+        return timed_export
+
+    ours, theirs = medians(step(torch_model), step(model))
+    bench.table.row("export of pytorch_model.bin", seconds(ours), f"{seconds(theirs)}  safetensors", ours / theirs, 1.5, "x")
+    fresh(out)
+    peak = run_watched(bench.export(torch_model, out, "--no-validation", "--weights", "external"))[1]
+    bench.table.row("  peak anonymous memory", megabytes(peak), "", peak / MB, 64, "MB")
+    shutil.rmtree(out)
+
+
 def main(build, full_size):
     bench = Bench(build, full_size)
     model = bench.checkpoint("distilbert-base-question-answering")
@@ -298,6 +324,7 @@ def main(build, full_size):
     shared = ("--weights", "safetensors")
     size(bench, "t5-small-text2text-generation", "T5-small with past, four files, shared weights", 1.02, *shared)
     conversion(bench, "llama-0.5b-bf16-text-generation", "Llama 0.5B, a bfloat16 checkpoint (1002 MB)")
+    torch_checkpoint(bench, "llama-0.5b-bf16-text-generation")
     print(f"\n{bench.table.missed} limits missed (medians of {ROUNDS} interleaved runs)")
     busy = os.getloadavg()[1] - 1  # what runs here by itself counts for about one
     if busy > os.cpu_count() / 2:
