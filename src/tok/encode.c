@@ -161,7 +161,7 @@ int om_tokenizer_encode(const struct om_tokenizer *tok, const struct om_text *te
                         const struct om_text *pair, const struct om_encode_opts *opts,
                         struct om_encoding **out, struct om_error *err)
 {
-    struct job job;
+    struct job job = { .tok = tok };
 
     OM_TRY(job_init(tok, opts, &job, err));
     return encode(&job, text, pair, job.padding, out, err);
@@ -215,7 +215,7 @@ int om_tokenizer_encode_batch(const struct om_tokenizer *tok, const struct om_te
                               const struct om_encode_opts *opts, struct om_encoding **out,
                               struct om_error *err)
 {
-    struct job job;
+    struct job job = { .tok = tok };
     int rc;
 
     OM_TRY(job_init(tok, opts, &job, err));
