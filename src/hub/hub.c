@@ -505,6 +505,39 @@ int om_hub_weights(struct om_hub_repo *repo, struct om_error *err)
     return rc;
 }
 
+/* ---- single files ---- */
+
+size_t om_hub_file_count(const struct om_hub_repo *repo)
+{
+    return repo->listing.len;
+}
+
+om_sv om_hub_file_at(const struct om_hub_repo *repo, size_t i)
+{
+    return repo->listing.files[i].path;
+}
+
+int om_hub_fetch(struct om_hub_repo *repo, om_sv path, const char **file, struct om_error *err)
+{
+    const struct om_hub_file *f = om_hub_listing_find(&repo->listing, path);
+    struct om_error mine = OM_ERROR_INIT;
+    const char *where = NULL;
+    int rc = 0;
+
+    if (f) {
+        where = om_hub_cache_snapshot(&repo->cache, &repo->arena, repo->commit, f->path);
+        rc = where ? om_hub_want_file(&repo->want, f, &mine) : no_memory(&mine);
+    }
+    if (f && rc == 0)
+        rc = fetch_wanted(repo, &mine);
+    if (rc < 0)
+        om_fail(err, rc, "%s", om_error_text(&mine));
+    else
+        *file = where;
+    om_error_release(&mine);
+    return rc;
+}
+
 void om_hub_close(struct om_hub_repo *repo)
 {
     if (!repo)

@@ -49,6 +49,13 @@ const char *om_hub_pipeline_tag(const struct om_hub_repo *repo);
 /* Fetch the weights: those of the first format that is there, of safetensors, PyTorch, TensorFlow.
  */
 int om_hub_weights(struct om_hub_repo *repo, struct om_error *err);
+/* The paths of all files of the revision (offline: of those in the cache), whatever the subfolder.
+ */
+size_t om_hub_file_count(const struct om_hub_repo *repo);
+om_sv om_hub_file_at(const struct om_hub_repo *repo, size_t i);
+/* Fetch one file by its path in the repository. *file is where it is, as long as repo lives; NULL:
+ * the repository has no such file. */
+int om_hub_fetch(struct om_hub_repo *repo, om_sv path, const char **file, struct om_error *err);
 void om_hub_close(struct om_hub_repo *repo); /* accepts NULL */
 
 /* True when path, which need not exist, lies in a snapshot of a cache: nothing may be written

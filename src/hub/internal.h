@@ -221,6 +221,8 @@ struct om_hub_want {
     struct om_map seen;
 };
 void om_hub_want_release(struct om_hub_want *w);
+/* A file of the listing; once is enough. */
+int om_hub_want_file(struct om_hub_want *w, const struct om_hub_file *f, struct om_error *err);
 /* config.json and what belongs to it, the companions included, of directory dir ("" or "a/b/"). */
 int om_hub_want_small(struct om_hub_want *w, om_sv dir, const char *const *companions,
                       struct om_error *err);

@@ -31,7 +31,7 @@ void om_hub_want_release(struct om_hub_want *w)
     *w = (struct om_hub_want){ 0 };
 }
 
-static int want_file(struct om_hub_want *w, const struct om_hub_file *f, struct om_error *err)
+int om_hub_want_file(struct om_hub_want *w, const struct om_hub_file *f, struct om_error *err)
 {
     if (om_map_get(&w->seen, f->path, NULL))
         return 0;
@@ -59,7 +59,7 @@ static int want_named(struct om_hub_want *w, om_sv dir, const char *name, struct
     const struct om_hub_file *f = NULL;
 
     OM_TRY(find(w, dir, om_sv_str(name), &f, err));
-    return f ? want_file(w, f, err) : 0;
+    return f ? om_hub_want_file(w, f, err) : 0;
 }
 
 int om_hub_want_small(struct om_hub_want *w, om_sv dir, const char *const *companions,
@@ -103,16 +103,16 @@ int om_hub_want_weights(struct om_hub_want *w, om_sv dir, om_sv *index, bool *fo
     for (size_t i = 0; i < OM_COUNT(formats); i++) {
         OM_TRY(find(w, dir, om_sv_str(formats[i].file), &f, err));
         if (f)
-            return want_file(w, f, err);
+            return om_hub_want_file(w, f, err);
         OM_TRY(find(w, dir, om_sv_str(formats[i].index), &f, err));
         if (f) {
             *index = f->path;
-            return want_file(w, f, err);
+            return om_hub_want_file(w, f, err);
         }
     }
     f = only_safetensors(w, dir);
     *found = f != NULL;
-    return f ? want_file(w, f, err) : 0;
+    return f ? om_hub_want_file(w, f, err) : 0;
 }
 
 /* ---- indexes ---- */
@@ -130,7 +130,7 @@ static int want_shard(struct om_hub_want *w, om_sv dir, om_sv tensor, const stru
     OM_TRY(find(w, dir, name, &f, err));
     if (!f)
         return om_fail(err, OM_E_MISSING, "shard \"%.*s\" is not there", OM_SV(name));
-    return want_file(w, f, err);
+    return om_hub_want_file(w, f, err);
 }
 
 int om_hub_want_shards(struct om_hub_want *w, om_sv dir, om_sv json, struct om_error *err)

@@ -1,0 +1,284 @@
+/* src/model/locate.c: from the options to an .onnx file on this machine: a directory, the Hub, or
+ * an export. */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "export/job.h"
+#include "hub/hub.h"
+#include "model/internal.h"
+
+#include <optimum/export.h>
+
+struct search {
+    struct om_ctx *ctx;
+    struct om_arena *arena; /* the model's */
+    const struct om_model_opts *opts;
+    const char *sub; /* the subfolder without slashes at its end, "" for none */
+};
+
+static int no_memory(struct om_error *err)
+{
+    return om_fail(err, OM_E_NOMEM, "out of memory");
+}
+
+/* ---- a local directory ---- */
+
+static bool has_config(struct om_arena *a, const char *dir)
+{
+    const char *path = om_path_join(a, dir, "config.json");
+
+    return path && om_file_exists(path);
+}
+
+/* *found stays false where there is no .onnx file. dir is that of the files, top the one above the
+ * subfolder. */
+static int find_in_dir(const struct search *s, const char *top, const char *dir,
+                       const char *file_name, bool *found, struct om_model_place *out,
+                       struct om_error *err)
+{
+    struct om_onnx_files files = { 0 };
+    const char *path = NULL;
+    int rc = om_onnx_files_list(s->arena, dir, &files, err);
+
+    *found = rc == 0 && files.len > 0;
+    if (*found)
+        rc = om_onnx_files_choose(s->ctx, dir, &files, file_name, &path, err);
+    if (*found && rc == 0) {
+        out->file = om_path_join(s->arena, dir, path);
+        out->dir = has_config(s->arena, dir) ? dir : top;
+        rc = out->file ? 0 : no_memory(err);
+    }
+    om_onnx_files_release(&files);
+    return rc;
+}
+
+static int find_local(const struct search *s, bool *found, struct om_model_place *out,
+                      struct om_error *err)
+{
+    const char *top = om_arena_str(s->arena, om_sv_str(s->opts->model));
+    const char *dir = top && s->sub[0] ? om_path_join(s->arena, top, s->sub) : top;
+
+    if (!dir)
+        return no_memory(err);
+    if (s->opts->revision)
+        return om_fail(err, OM_E_USAGE, "revision %s is for models from the Hub; %s is a directory",
+                       s->opts->revision, top);
+    if (!om_dir_exists(dir))
+        return om_fail(err, OM_E_MISSING, "%s: no such directory", dir);
+    return find_in_dir(s, top, dir, s->opts->file_name, found, out, err);
+}
+
+/* ---- a repository of the Hub ---- */
+
+static int open_repo(const struct search *s, struct om_hub_repo **repo, struct om_error *err)
+{
+    struct om_hub_opts o = {
+        .id = s->opts->model,
+        .revision = s->opts->revision,
+        .subfolder = s->sub,
+        .cache_dir = s->opts->cache_dir,
+        .companions = om_companion_files,
+        .ctx = s->ctx,
+    };
+    struct om_error first = OM_ERROR_INIT;
+    int rc = om_hub_open(&o, repo, &first);
+
+    if (rc == OM_E_MISSING && s->sub[0]) { /* config.json may be above the subfolder */
+        o.subfolder = NULL;
+        if (om_hub_open(&o, repo, NULL) == 0)
+            rc = 0;
+    }
+    if (rc < 0)
+        om_fail(err, rc, "%s", om_error_text(&first));
+    om_error_release(&first);
+    return rc;
+}
+
+/* The .onnx files of the repository below the subfolder. */
+static int list_repo(const struct search *s, const struct om_hub_repo *repo,
+                     struct om_onnx_files *files, struct om_error *err)
+{
+    const size_t len = strlen(s->sub);
+
+    for (size_t i = 0; i < om_hub_file_count(repo); i++) {
+        const om_sv path = om_hub_file_at(repo, i);
+        const char *copy;
+
+        if (!om_sv_ends(path, OM_SVL(".onnx")))
+            continue;
+        if (len && (!om_sv_starts(path, om_sv_str(s->sub)) || path.ptr[len] != '/'))
+            continue;
+        copy = om_arena_str(s->arena, path);
+        if (!copy)
+            return no_memory(err);
+        OM_TRY(om_onnx_files_add(files, copy, err));
+    }
+    return 0;
+}
+
+/* The file with its external data, which the original looks for under this name only. */
+static int fetch(const struct search *s, struct om_hub_repo *repo, const char *path,
+                 struct om_model_place *out, struct om_error *err)
+{
+    const char *data = om_arena_printf(s->arena, "%s_data", path), *file = NULL;
+
+    if (!data)
+        return no_memory(err);
+    OM_TRY(om_hub_fetch(repo, om_sv_str(data), &file, err));
+    OM_TRY(om_hub_fetch(repo, om_sv_str(path), &file, err));
+    if (!file)
+        return om_fail(err, OM_E_MISSING, "%s: %s is not there", s->opts->model, path);
+    out->file = om_arena_str(s->arena, om_sv_str(file));
+    out->dir = om_arena_str(s->arena, om_sv_str(om_hub_dir(repo)));
+    return out->file && out->dir ? 0 : no_memory(err);
+}
+
+static int find_on_hub(const struct search *s, bool *found, struct om_model_place *out,
+                       struct om_error *err)
+{
+    struct om_onnx_files files = { 0 };
+    struct om_hub_repo *repo = NULL;
+    const char *path = NULL;
+    int rc;
+
+    OM_TRY(open_repo(s, &repo, err));
+    rc = list_repo(s, repo, &files, err);
+    *found = rc == 0 && files.len > 0;
+    if (*found)
+        rc = om_onnx_files_choose(s->ctx, s->opts->model, &files, s->opts->file_name, &path, err);
+    if (path && rc == 0)
+        rc = fetch(s, repo, path, out, err);
+    om_onnx_files_release(&files);
+    om_hub_close(repo);
+    return rc;
+}
+
+static int find(const struct search *s, bool *found, struct om_model_place *out,
+                struct om_error *err)
+{
+    const char *model = s->opts->model, *problem = om_hub_id_problem(model);
+
+    if (om_dir_exists(model))
+        return find_local(s, found, out, err);
+    if (om_file_exists(model))
+        return om_fail(err, OM_E_USAGE,
+                       "%s is a file: expected its directory, and its name as file_name", model);
+    if (problem)
+        return om_fail(err, OM_E_MISSING,
+                       "%s: no such directory, and no id of a model on the Hub: %s", model,
+                       problem);
+    return find_on_hub(s, found, out, err);
+}
+
+/* ---- an export ---- */
+
+static const char *const tasks[] = {
+    [OM_MODEL_CUSTOM] = "feature-extraction",
+    [OM_MODEL_FEATURE_EXTRACTION] = "feature-extraction",
+    [OM_MODEL_MASKED_LM] = "fill-mask",
+    [OM_MODEL_QUESTION_ANSWERING] = "question-answering",
+    [OM_MODEL_SEQUENCE_CLASSIFICATION] = "text-classification",
+    [OM_MODEL_TOKEN_CLASSIFICATION] = "token-classification",
+    [OM_MODEL_MULTIPLE_CHOICE] = "multiple-choice",
+};
+
+static int make_temporary(struct om_model *m, struct om_error *err)
+{
+    const char *base = getenv("TMPDIR");
+    char *dir = om_arena_printf(&m->arena, "%s/optimum-XXXXXX", base && base[0] ? base : "/tmp");
+
+    if (!dir)
+        return no_memory(err);
+    if (!mkdtemp(dir))
+        return om_fail(err, OM_E_IO, "%s: a temporary directory cannot be made: %s", dir,
+                       strerror(errno));
+    m->temporary = dir;
+    return 0;
+}
+
+void om_model_remove_dir(const char *dir)
+{
+    struct om_arena a = OM_ARENA_INIT(1 << 20);
+    const char **names;
+    size_t n = 0;
+
+    if (om_dir_list(&a, dir, &names, &n, NULL) < 0)
+        n = 0;
+    for (size_t i = 0; i < n; i++) {
+        const char *path = om_path_join(&a, dir, names[i]);
+
+        if (path)
+            (void)unlink(path);
+    }
+    (void)rmdir(dir);
+    om_arena_release(&a);
+}
+
+static int export_model(const struct search *s, struct om_model *m, struct om_model_place *out,
+                        struct om_error *err)
+{
+    const struct om_model_opts *o = s->opts;
+    struct om_export_opts e = OM_EXPORT_OPTS_INIT;
+    const char *dir;
+    bool found;
+
+    if (!o->export_dir)
+        OM_TRY(make_temporary(m, err));
+    dir = m->temporary ? m->temporary : om_arena_str(s->arena, om_sv_str(o->export_dir));
+    if (!dir)
+        return no_memory(err);
+    if (o->file_name)
+        om_log(s->ctx, OM_LOG_WARNING, "the file name %s is ignored: the model is exported",
+               o->file_name);
+    e.model = o->model;
+    e.revision = o->revision;
+    e.subfolder = s->sub[0] ? s->sub : NULL;
+    e.cache_dir = o->cache_dir;
+    e.out_dir = dir;
+    e.task = o->task ? o->task : tasks[o->model_class];
+    e.library = o->model_class == OM_MODEL_CUSTOM ? NULL : "transformers";
+    e.validation = OM_VALIDATE_NEVER;
+    e.no_post_process = true;
+    OM_TRY(om_export_run(s->ctx, &e, err));
+    OM_TRY(find_in_dir(s, dir, dir, NULL, &found, out, err));
+    return found ? 0 : om_fail(err, OM_E_INTERNAL, "%s: the export wrote no .onnx file", dir);
+}
+
+/* An .onnx file is there, and is made again all the same. */
+static void warn_of_files(const struct search *s)
+{
+    struct om_onnx_files files = { 0 };
+    const char *dir = om_path_join(s->arena, s->opts->model, s->sub);
+
+    if (dir && om_dir_exists(dir) && om_onnx_files_list(s->arena, dir, &files, NULL) == 0 &&
+        files.len > 0)
+        om_log(s->ctx, OM_LOG_WARNING, "%s has an .onnx file already: it is exported once more",
+               s->opts->model);
+    om_onnx_files_release(&files);
+}
+
+int om_model_locate(struct om_ctx *ctx, struct om_model *m, const struct om_model_opts *o,
+                    struct om_model_place *out, struct om_error *err)
+{
+    struct search s = { .ctx = ctx, .arena = &m->arena, .opts = o };
+    om_sv sub = om_sv_str(o->subfolder);
+    bool found = false;
+
+    while (sub.len && sub.ptr[sub.len - 1] == '/')
+        sub.len--;
+    s.sub = om_arena_str(s.arena, sub);
+    if (!s.sub)
+        return no_memory(err);
+    if (o->do_export) {
+        warn_of_files(&s);
+        return export_model(&s, m, out, err);
+    }
+    OM_TRY(find(&s, &found, out, err));
+    if (found)
+        return 0;
+    om_log(ctx, OM_LOG_WARNING, "%s has no .onnx file: it is exported now", o->model);
+    return om_wrap(err, export_model(&s, m, out, err),
+                   "no .onnx file was found, and the export failed");
+}

@@ -1,0 +1,177 @@
+/* src/model/model.c: opening a model, what it knows, running it. */
+#include "model/internal.h"
+
+#include <stdlib.h>
+
+#include "base/file.h"
+
+#define MODEL_ARENA_MAX ((size_t)1 << 30)
+#define RUN_ARENA_MAX ((size_t)16 << 30)
+
+/* ---- labels ---- */
+
+/* A label that is no string is written as JSON, as str() in Python nearly does. */
+static int label_text(struct om_arena *a, const struct om_json *v, const char **out,
+                      struct om_error *err)
+{
+    struct om_buf text = OM_BUF_INIT(1 << 20);
+    om_sv s;
+
+    if (!om_json_str(v, &s)) {
+        om_json_write(&text, v, 0);
+        s = om_buf_sv(&text);
+    }
+    *out = text.failed ? NULL : om_arena_str(a, s);
+    om_buf_release(&text);
+    return *out ? 0 : om_fail(err, OM_E_NOMEM, "out of memory for the labels");
+}
+
+static int read_labels(struct om_model *m, struct om_error *err)
+{
+    const struct om_json *id2label = om_json_get(m->config.doc, "id2label");
+    const int64_t n = m->config.num_labels;
+    const char **labels = n >= 0 ? om_arena_array(&m->arena, (size_t)n + 1, sizeof(*labels)) : NULL;
+    struct om_json_iter it = { 0 };
+    int64_t id;
+
+    if (!labels)
+        return om_fail(err, OM_E_NOMEM, "out of memory for %" PRId64 " labels", n);
+    m->info.num_labels = n;
+    m->info.labels = labels;
+    if (om_json_kind(id2label) != OM_JSON_OBJECT) {
+        for (id = 0; id < n; id++) {
+            labels[id] = om_arena_printf(&m->arena, "LABEL_%" PRId64, id);
+            if (!labels[id])
+                return om_fail(err, OM_E_NOMEM, "out of memory for the labels");
+        }
+        return 0;
+    }
+    while (om_json_next(id2label, &it))
+        if (om_sv_i64(it.key, &id) && id >= 0 && id < n)
+            OM_TRY(label_text(&m->arena, it.value, &labels[id], err));
+    return 0;
+}
+
+/* ---- opening ---- */
+
+static int check_opts(const struct om_model_opts *o, struct om_error *err)
+{
+    if (!o->model || !o->model[0])
+        return om_fail(err, OM_E_USAGE, "no model was given");
+    if (o->model_class < OM_MODEL_CUSTOM || o->model_class > OM_MODEL_MULTIPLE_CHOICE)
+        return om_fail(err, OM_E_USAGE, "unknown class of models %d", (int)o->model_class);
+    if (o->task && o->model_class != OM_MODEL_CUSTOM)
+        return om_fail(err, OM_E_USAGE,
+                       "task \"%s\": the class of the model decides its task; only "
+                       "OM_MODEL_CUSTOM takes one",
+                       o->task);
+    return 0;
+}
+
+/* A caller compiled against an older header has a shorter struct: what it lacks keeps its default.
+ */
+static int copy_opts(struct om_model_opts *to, const struct om_model_opts *from,
+                     struct om_error *err)
+{
+    *to = (struct om_model_opts)OM_MODEL_OPTS_INIT;
+    if (from->struct_size < sizeof(from->struct_size))
+        return om_fail(err, OM_E_USAGE, "the options were not set up with OM_MODEL_OPTS_INIT");
+    memcpy(to, from, OM_MIN(from->struct_size, sizeof(*to)));
+    return check_opts(to, err);
+}
+
+static int open_place(struct om_ctx *ctx, struct om_model *m, const struct om_model_opts *o,
+                      const struct om_model_place *place, struct om_error *err)
+{
+    OM_TRY(om_config_open(&m->arena, place->dir, &m->config, err));
+    OM_TRY(om_session_open(ctx, place->file, o->session, &m->session, err));
+    m->info = (struct om_model_info){
+        .file = place->file,
+        .dir = place->dir,
+        .model_type = m->config.model_type,
+        .problem_type = m->config.problem_type,
+        .pad_token_id = m->config.pad_token_id,
+        .config = m->config.text.ptr,
+    };
+    return om_wrap(err, read_labels(m, err), "%s", m->config.path);
+}
+
+int om_model_open(struct om_ctx *ctx, const struct om_model_opts *opts, struct om_model **out,
+                  struct om_error *err)
+{
+    struct om_model_opts o;
+    struct om_model_place place;
+    struct om_model *m;
+    int rc;
+
+    OM_TRY(copy_opts(&o, opts, err));
+    m = calloc(1, sizeof(*m));
+    if (!m)
+        return om_fail(err, OM_E_NOMEM, "out of memory");
+    om_arena_init(&m->arena, MODEL_ARENA_MAX);
+    rc = om_model_locate(ctx, m, &o, &place, err);
+    if (rc == 0)
+        rc = open_place(ctx, m, &o, &place, err);
+    if (rc == 0)
+        *out = m;
+    else
+        om_model_free(m);
+    return rc;
+}
+
+void om_model_free(struct om_model *m)
+{
+    if (!m)
+        return;
+    om_session_free(m->session);
+    om_config_close(&m->config);
+    if (m->temporary)
+        om_model_remove_dir(m->temporary);
+    om_arena_release(&m->arena);
+    free(m);
+}
+
+/* ---- what it knows ---- */
+
+const struct om_model_info *om_model_get_info(const struct om_model *m)
+{
+    return &m->info;
+}
+
+struct om_session *om_model_session(const struct om_model *m)
+{
+    return m->session;
+}
+
+bool om_model_config_int(const struct om_model *m, const char *key, int64_t *out)
+{
+    return om_json_i64(om_json_get(m->config.doc, key), out);
+}
+
+bool om_model_config_real(const struct om_model *m, const char *key, double *out)
+{
+    return om_json_f64(om_json_get(m->config.doc, key), out);
+}
+
+bool om_model_config_bool(const struct om_model *m, const char *key, bool *out)
+{
+    return om_json_bool(om_json_get(m->config.doc, key), out);
+}
+
+/* ---- running ---- */
+
+int om_model_run(const struct om_model *m, const struct om_tensor *inputs, size_t n_inputs,
+                 struct om_results **out, struct om_error *err)
+{
+    struct om_arena a = OM_ARENA_INIT(RUN_ARENA_MAX);
+    struct om_tensor *all = NULL;
+    size_t n = 0;
+    int rc = om_model_inputs(&a, m->session, inputs, n_inputs, &all, &n, err);
+
+    if (rc < 0)
+        rc = om_wrap(err, rc, "%s", m->info.file);
+    else
+        rc = om_session_run(m->session, all, n, out, err);
+    om_arena_release(&a);
+    return rc;
+}
