@@ -1167,6 +1167,49 @@ static void snapshots(struct test *t)
     om_arena_release(&a);
 }
 
+/* Files that no export needs, asked for one by one. */
+static void single_files(struct test *t)
+{
+    struct step steps[] = { INFO(SIBLING("config.json", "2") "," SIBLING("a/m.onnx", "3")),
+                            HEAD("config.json", CONFIG_SHA, "2"),
+                            GET("config.json", CONFIG_SHA, CONFIG),
+                            HEAD("a/m.onnx", VOCAB_SHA, "3"),
+                            GET("a/m.onnx", VOCAB_SHA, VOCAB),
+                            END };
+    struct om_arena a = OM_ARENA_INIT(1 << 20);
+    struct om_error err = OM_ERROR_INIT;
+    struct om_hub_repo *repo = NULL;
+    struct fake f;
+
+    fake_init(&f, steps);
+    for (int i = 0; i < 2; i++) { /* from the server, then from the cache */
+        const struct om_hub_opts opts = { .id = "org/m",
+                                          .cache_dir = test_tmpdir(t),
+                                          .transport = &f.transport,
+                                          .clock = &f.clock,
+                                          .get_env = look_up,
+                                          .env_user = (void *)(i ? offline : with_token) };
+        const char *file = "untouched";
+
+        test_case(t, "%s", i ? "offline" : "online");
+        CHECK_OK(t, om_hub_open(&opts, &repo, &err), &err);
+        if (!repo)
+            break;
+        CHECK_INT(t, om_hub_file_count(repo), 2);
+        CHECK(t, exists(t, &a, SNAPSHOT "a/m.onnx") == (i == 1));
+        CHECK_OK(t, om_hub_fetch(repo, OM_SVL("a/m.onnx"), &file, &err), &err);
+        CHECK_HAS(t, file, SNAPSHOT "a/m.onnx");
+        CHECK_STR(t, text_of(t, &a, SNAPSHOT "a/m.onnx"), VOCAB);
+        CHECK_OK(t, om_hub_fetch(repo, OM_SVL("a/none.onnx"), &file, &err), &err);
+        CHECK(t, file == NULL);
+        om_hub_close(repo);
+        repo = NULL;
+    }
+    fake_release(&f);
+    om_error_release(&err);
+    om_arena_release(&a);
+}
+
 const struct test_entry t_hub[] = {
     { "ids", ids },
     { "etags", etags },
@@ -1186,5 +1229,6 @@ const struct test_entry t_hub[] = {
     { "shards", shards },
     { "modules", modules },
     { "snapshots", snapshots },
+    { "single files", single_files },
     TEST_END,
 };
