@@ -28,6 +28,37 @@ export_example_fails()
     [ $status -eq 1 ] && grep -q "$tmp/nowhere: no such directory.*(E_MISSING)" "$tmp/log" && [ ! -e "$tmp/none" ]
 }
 
+# A tokenizer of few words, as the vocabulary of the small checkpoint asks for.
+write_tokenizer()
+{
+    cat >"$1" <<'END'
+{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": {"type": "Lowercase"},
+ "pre_tokenizer": {"type": "Whitespace"}, "decoder": null,
+ "post_processor": {"type": "TemplateProcessing",
+  "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "[SEP]", "type_id": 0}}],
+  "pair": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "[SEP]", "type_id": 0}},
+   {"Sequence": {"id": "B", "type_id": 1}}, {"SpecialToken": {"id": "[SEP]", "type_id": 1}}],
+  "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [1], "tokens": ["[CLS]"]}, "[SEP]": {"id": "[SEP]", "ids": [2], "tokens": ["[SEP]"]}}},
+ "model": {"type": "WordLevel", "unk_token": "[UNK]", "vocab": {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "who": 3, "was": 4, "jim": 5,
+  "henson": 6, "?": 7, "a": 8, "nice": 9, "puppet": 10}}}
+END
+}
+
+# The weights are no trained ones: the answer is a part of the text, and the same from the checkpoint and from its export.
+answering_example()
+{
+    local text='Jim Henson was a nice puppet' first second
+
+    "$build/tools/mkckpt" "$here/data/goldens/distilbert/question-answering" "$tmp/squad" >/dev/null &&
+        write_tokenizer "$tmp/squad/tokenizer.json" &&
+        "$build/optimum-cli" export onnx -q --no-validation --task question-answering --model "$tmp/squad" "$tmp/squad-onnx" &&
+        first=$("$build/examples/question_answering" "$tmp/squad" 'Who was Jim Henson?' "$text" 2>"$tmp/log") &&
+        second=$("$build/examples/question_answering" "$tmp/squad-onnx" 'Who was Jim Henson?' "$text") || return 1
+    echo "$first"
+    grep -q 'has no .onnx file' "$tmp/log" && [ -n "$first" ] && [ "$first" = "$second" ] &&
+        [ "${text#*"$first"}" != "$text" ]
+}
+
 # Each sentence is nearest to the one that says the same: 1 and 2, 3 and 4, 5 and 6.
 similarity_example()
 {
@@ -55,6 +86,7 @@ done
 
 check "examples/export" export_example
 check "examples/export on a missing checkpoint" export_example_fails
+check "examples/question_answering" answering_example
 if [ -n "$minilm" ]; then
     check "examples/similarity" similarity_example "$minilm"
 else
