@@ -87,7 +87,8 @@ static int pop(struct pk_machine *m, const struct op *op, size_t n, struct pk_va
 {
     if (m->stack.len < n)
         return om_fail(m->err, OM_E_FORMAT, "pickle: %s on a stack of %zu", op->name, m->stack.len);
-    *items = m->stack.items + m->stack.len - n;
+    *items =
+        n ? m->stack.items + (m->stack.len - n) : NULL; /* a stack that was never used is NULL */
     for (size_t i = 0; i < n; i++)
         if ((*items)[i].kind == PK_MARK)
             return om_fail(m->err, OM_E_FORMAT, "pickle: %s takes a mark for a value", op->name);

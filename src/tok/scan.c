@@ -313,7 +313,7 @@ static int exponent(struct scan *s, int *out)
 /* The double nearest to 10^n. Up to 22 they are exact. */
 static double power_of_ten(int n)
 {
-    char text[8];
+    char text[16];
     double p = 1.0;
 
     if (n > 22) {
