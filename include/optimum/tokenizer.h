@@ -24,7 +24,9 @@ struct om_tokenizer;
 /* ---- opening ---- */
 
 /* Open a directory that holds tokenizer.json, or such a file by any name. tokenizer_config.json and special_tokens_map.json
- * beside it are read where they exist. A component, or a key of one, that is not known is an error that names it. */
+ * beside it are read where they exist. A directory without tokenizer.json may hold vocab.txt, vocab.json with merges.txt, or a
+ * SentencePiece model (Unigram or BPE; Marian's source.spm with vocab.json): these become what Transformers makes of them for the
+ * class that tokenizer_config.json, else config.json, names. A component, or a key of one, that is not known is an error that names it. */
 OM_API int om_tokenizer_open(const char *path, struct om_tokenizer **out, struct om_error *err);
 OM_API void om_tokenizer_free(struct om_tokenizer *tok); /* accepts NULL */
 

@@ -24,7 +24,8 @@ static bool same(const struct tok_added_token *a, const struct tok_added_token *
 static int number(const struct tok_model *m, struct tok_added *d, size_t n, struct om_error *err)
 {
     struct om_map seen = OM_MAP_INIT;
-    uint32_t next = (uint32_t)m->vocab.count, at;
+    /* Unigram's size counts equal pieces as well. */
+    uint32_t next = m->kind == &tok_model_unigram ? m->vocab.limit : (uint32_t)m->vocab.count, at;
     int rc = 0;
 
     for (size_t i = 0; i < n && rc == 0; i++) {

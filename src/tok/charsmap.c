@@ -4,6 +4,7 @@
 #include "tok/unicode.h"
 
 enum { CLUSTER_MAX = 6 }; /* clusters of as many bytes go character by character */
+enum { RULE_MAX = 64 };   /* bytes that a rule can be about, where the longest counts */
 
 /* ---- reading ---- */
 
@@ -48,29 +49,42 @@ static uint32_t unit_offset(uint32_t u)
     return u >> 10 << ((u & 1u << 9) >> 6);
 }
 
-/* The text for the shortest prefix of key that has a rule. */
-static bool lookup(const struct tok_charsmap *m, om_sv key, om_sv *text)
+/* The text for the shortest prefix of key that has a rule, or for the longest; its length is in
+ * *len. */
+static bool lookup_prefix(const struct tok_charsmap *m, om_sv key, bool longest, om_sv *text,
+                          size_t *len)
 {
     uint32_t pos = m->len ? unit_offset(m->units[0]) : 0;
+    bool found = false;
 
     for (size_t i = 0; i < key.len && key.ptr[i] != '\0'; i++) {
         const unsigned char c = (unsigned char)key.ptr[i];
         pos ^= c;
         if (pos >= m->len || (m->units[pos] & (1u << 31 | 0xFF)) != c)
-            return false;
+            return found;
         const uint32_t unit = m->units[pos];
         pos ^= unit_offset(unit);
         if (!(unit >> 8 & 1))
             continue;
         if (pos >= m->len)
-            return false;
+            return found;
         const size_t at = m->units[pos] & ~(1u << 31);
         if (at > m->texts.len)
-            return false;
+            return found;
         *text = (om_sv){ m->texts.ptr + at, strnlen(m->texts.ptr + at, m->texts.len - at) };
-        return true;
+        *len = i + 1;
+        found = true;
+        if (!longest)
+            break;
     }
-    return false;
+    return found;
+}
+
+static bool lookup(const struct tok_charsmap *m, om_sv key, om_sv *text)
+{
+    size_t len;
+
+    return lookup_prefix(m, key, false, text, &len);
 }
 
 int tok_charsmap_parse(struct om_arena *a, om_sv blob, struct tok_charsmap *out,
@@ -192,11 +206,38 @@ static bool unchanged(const struct tok_charsmap *m, const struct tok_work *w,
     return true;
 }
 
+/* As SentencePiece itself does: the longest rule at each place, else the character as it is. */
+static void apply_longest(const struct tok_charsmap *m, struct tok_work *w, struct tok_piece *p)
+{
+    struct applying a = { .map = m };
+    size_t n;
+
+    a.r = tok_rewrite_begin(w, p);
+    for (uint32_t at = p->begin; at < p->end && w->rc == 0; at += (uint32_t)n) {
+        char window[RULE_MAX]; /* the pool may move */
+        const size_t avail = OM_MIN((size_t)(p->end - at), sizeof(window));
+        om_sv text;
+        memcpy(window, w->bytes + at, avail);
+        if (lookup_prefix(m, (om_sv){ window, avail }, true, &text, &n) &&
+            (at + n == p->end || !tok_is_cont(w->bytes[at + n])))
+            put_rule(&a, tok_utf8_count((om_sv){ window, n }), text);
+        else
+            put(&a, tok_utf8_decode(window, &n), 0);
+    }
+    if (a.has_last)
+        tok_put(&a.r, a.last, a.change);
+    tok_rewrite_end(&a.r, p);
+}
+
 void tok_charsmap_apply(const struct tok_charsmap *m, struct tok_work *w, struct tok_piece *p)
 {
     struct applying a = { .map = m };
     uint32_t n;
 
+    if (m->longest && m->len) {
+        apply_longest(m, w, p);
+        return;
+    }
     if (m->len == 0 || unchanged(m, w, p))
         return;
     a.r = tok_rewrite_begin(w, p);

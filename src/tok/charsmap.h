@@ -13,6 +13,7 @@ struct tok_charsmap {
     size_t len;
     om_sv texts;
     bool ascii[128]; /* has a rule */
+    bool longest;    /* SentencePiece's own way: the longest rule at each place, clusters or not */
 };
 
 /* Base64 of the blob; "" for no rules. */

@@ -241,12 +241,21 @@ int om_tokenizer_encode_batch(const struct om_tokenizer *tok, const struct om_te
 
 /* ---- decoding ---- */
 
+/* Ids whose text is that of a special token are skipped, whether or not it is the token's id:
+ * a vocabulary may have a text twice. */
+static bool skipped(const struct om_tokenizer *tok, om_sv text)
+{
+    const uint32_t i = tok_vocab_find(&tok->added.index, text);
+
+    return i != TOK_NONE && tok->added.tokens[i].special;
+}
+
 static void collect(const struct om_tokenizer *tok, const uint32_t *ids, size_t n, bool skip,
                     struct tok_strings *s)
 {
     for (size_t i = 0; i < n; i++) {
         const om_sv text = tok_text_of(tok, ids[i]);
-        if (!text.ptr || (skip && om_tokenizer_is_special(tok, ids[i])))
+        if (!text.ptr || (skip && skipped(tok, text)))
             continue;
         if (text.len)
             om_buf_add(&s->text, text.ptr, text.len);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/file.h"
+#include "tok/convert.h"
 #include "tok/scan.h"
 #include "tok/tok.h"
 
@@ -42,6 +43,7 @@ static const struct tok_field unigram_fields[] = {
     TOK_FIELD_SKIP("vocab"),
     TOK_FIELD(ID, PARTS, unk_id, "unk_id", TOK_OPTIONAL | TOK_NULLABLE, TOK_NONE),
     TOK_FIELD(BOOL, PARTS, byte_fallback, "byte_fallback", TOK_OPTIONAL, false),
+    TOK_FIELD(BOOL, PARTS, single, "single", TOK_OPTIONAL, false), /* ours; see convert.c */
     TOK_FIELDS_END,
 };
 
@@ -397,6 +399,20 @@ static int open_file(struct tok_builder *b, const char *path)
     return om_wrap(b->loader.err, rc, "%s", path);
 }
 
+/* A directory that holds older files only. */
+static int open_converted(struct tok_builder *b, const char *dir)
+{
+    struct om_arena a = OM_ARENA_INIT(SIZE_MAX / 2);
+    struct om_buf json = OM_BUF_INIT(SIZE_MAX / 2);
+    int rc = tok_convert_dir(&a, dir, &json, b->loader.err);
+
+    if (rc == 0)
+        rc = om_wrap(b->loader.err, tok_json_read(b, om_buf_sv(&json)), "%s", dir);
+    om_buf_release(&json);
+    om_arena_release(&a);
+    return rc;
+}
+
 int om_tokenizer_open(const char *path, struct om_tokenizer **out, struct om_error *err)
 {
     struct tok_builder b;
@@ -405,7 +421,12 @@ int om_tokenizer_open(const char *path, struct om_tokenizer **out, struct om_err
     OM_TRY(tok_builder_init(&b, err));
     const char *const file = json_path(&b.tok->arena, path);
     const char *const dir = file ? dir_of(&b.tok->arena, file) : NULL;
-    rc = dir ? open_file(&b, file) : tok_loader_no_memory(&b.loader);
+    if (!dir)
+        rc = tok_loader_no_memory(&b.loader);
+    else if (file != path && !om_file_exists(file) && tok_can_convert(&b.tok->arena, path))
+        rc = open_converted(&b, path);
+    else
+        rc = open_file(&b, file);
     if (rc == 0)
         rc = tok_info_read(&b, dir);
     if (rc == 0)

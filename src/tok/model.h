@@ -26,7 +26,9 @@ struct tok_model_parts {
     om_sv prefix, suffix;           /* continuing_subword_prefix, end_of_word_suffix; empty: none */
     size_t max_chars;               /* WordPiece */
     bool byte_fallback, fuse_unk, ignore_merges;
+    bool single;                    /* Unigram: scores are added in single precision */
 };
+#define TOK_SCORE_NEVER (-1e308) /* Unigram: a name that no text is cut into */
 #define TOK_MODEL_PARTS_INIT { .unk_id = TOK_NONE, .max_chars = 100 }
 
 struct tok_model;

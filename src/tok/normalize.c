@@ -341,8 +341,12 @@ static void replace(const void *conf, struct tok_work *w, struct tok_piece *p)
 
 /* ---- Precompiled ---- */
 
-static const struct tok_field charsmap_fields[] = { TOK_FIELD_SKIP("precompiled_charsmap"),
-                                                    TOK_FIELDS_END };
+/* "longest" is ours, for models that Transformers runs by SentencePiece itself. */
+static const struct tok_field charsmap_fields[] = {
+    TOK_FIELD_SKIP("precompiled_charsmap"),
+    TOK_FIELD(BOOL, struct tok_charsmap, longest, "longest", TOK_OPTIONAL, false),
+    TOK_FIELDS_END,
+};
 
 static int charsmap_finish(struct tok_loader *l, const struct om_json *j, void *conf)
 {

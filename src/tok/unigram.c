@@ -9,6 +9,7 @@ struct unigram {
     struct tok_trie trie;
     const double *scores; /* by id */
     double unk_score;
+    bool single; /* sums are rounded to single precision, as SentencePiece has them */
 };
 
 int tok_unigram_build(struct om_arena *a, const struct tok_model_parts *p, struct tok_model *m,
@@ -17,6 +18,7 @@ int tok_unigram_build(struct om_arena *a, const struct tok_model_parts *p, struc
     struct unigram *const u = om_arena_alloc(a, sizeof(*u));
     double *const scores = om_arena_array(a, m->vocab.limit, sizeof(*scores));
     double least = 0.0;
+    bool scored = false;
 
     if (!u || !scores)
         return om_fail(err, OM_E_NOMEM, "out of memory for a tokenizer");
@@ -24,9 +26,12 @@ int tok_unigram_build(struct om_arena *a, const struct tok_model_parts *p, struc
     for (size_t i = 0; i < p->len; i++) {
         const double s = p->entries[i].score;
         scores[p->entries[i].id] = s;
-        least = i == 0 || s < least ? s : least;
+        if (s > TOK_SCORE_NEVER)
+            least = !scored || s < least ? s : least;
+        scored |= s > TOK_SCORE_NEVER;
     }
     u->scores = scores;
+    u->single = p->single;
     u->unk_score = least - UNK_PENALTY;
     m->conf = u;
     return 0;
@@ -53,6 +58,11 @@ static size_t char_len(om_sv text, size_t at)
     return len;
 }
 
+static double sum(const struct unigram *u, double score, double piece)
+{
+    return u->single ? (double)((float)score + (float)piece) : score + piece;
+}
+
 /* Every piece that begins at at; the unknown one when none is a single character. */
 static bool reach_from(const struct tok_model *m, struct node *nodes, om_sv text, size_t at)
 {
@@ -68,13 +78,13 @@ static bool reach_from(const struct tok_model *m, struct node *nodes, om_sv text
         if (node == 0)
             break;
         const uint32_t id = t->value[node];
-        if (id == TOK_NONE)
+        if (id == TOK_NONE || u->scores[id] <= TOK_SCORE_NEVER) /* a name that no text has */
             continue;
-        reach(&nodes[i + 1], u->scores[id] + score, (uint32_t)at, id);
+        reach(&nodes[i + 1], sum(u, score, u->scores[id]), (uint32_t)at, id);
         has_single |= i + 1 - at == single;
     }
     if (!has_single)
-        reach(&nodes[at + single], u->unk_score + score, (uint32_t)at, m->unk_id);
+        reach(&nodes[at + single], sum(u, score, u->unk_score), (uint32_t)at, m->unk_id);
     return has_single || m->unk_id != TOK_NONE;
 }
 

@@ -1,7 +1,8 @@
 /* tests/golden/test_tokenizers.c: every recorded call of every tokenizer: encode, batches, decode.
  *
  * test_tokenizers [NAME...]: the directories of tests/data/tokenizers, and those of
- * $OM_SHARED/goldens/tokenizers. */
+ * $OM_SHARED/goldens/tokenizers and tokenizers-spm (only ids and decoded texts are recorded there).
+ */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,8 @@ struct run {
     const struct om_tokenizer *tok;
     const char *dir, *file;
     size_t line, lines, failed;
-    bool differs; /* this line */
+    bool differs;  /* this line */
+    bool ids_only; /* nothing else of an encoding is recorded */
 };
 
 static void differ(struct run *r, const char *fmt, ...) OM_PRINTF(2, 3);
@@ -131,6 +133,8 @@ static void check_list(struct run *r, const struct om_json *want, const char *ke
 {
     const struct om_json *const list = om_json_get(want, key);
 
+    if (!list && r->ids_only)
+        return;
     if (om_json_len(list) != len) {
         differ(r, "%s: %zu, recorded %zu", key, len, om_json_len(list));
         return;
@@ -146,7 +150,7 @@ static void check_offsets(struct run *r, const struct om_json *want, const struc
 {
     const struct om_json *const list = om_json_get(want, "offsets");
 
-    for (size_t i = 0; i < e->len; i++) {
+    for (size_t i = 0; i < e->len && list; i++) {
         const struct om_json *const pair = om_json_at(list, i);
         if (recorded(pair, 0) != e->offsets[i].begin || recorded(pair, 1) != e->offsets[i].end)
             differ(r, "offsets[%zu]: [%" PRIu32 ",%" PRIu32 "], recorded [%" PRId64 ",%" PRId64 "]",
@@ -221,6 +225,7 @@ static void run_case(struct run *r, const struct om_json *j)
     } else if (rc < 0) {
         differ(r, "%s", om_error_text(&err));
     } else {
+        r->ids_only = !om_json_get(j, "type_ids");
         check_encoding(r, j, e);
         check_decoded(r, j, "decoded", true, e->ids, e->len);
         check_decoded(r, j, "decoded_raw", false, e->ids, e->len);
@@ -374,8 +379,10 @@ int main(int argc, char **argv)
     struct totals t = { 0 };
 
     run_root(&a, OM_TEST_DATA "/tokenizers", argc, argv, &t);
-    if (shared && *shared)
+    if (shared && *shared) {
         run_root(&a, om_arena_printf(&a, "%s/goldens/tokenizers", shared), argc, argv, &t);
+        run_root(&a, om_arena_printf(&a, "%s/goldens/tokenizers-spm", shared), argc, argv, &t);
+    }
     om_arena_release(&a);
     printf("%u passed, %u failed, 0 skipped\n", t.passed, t.failed);
     return t.failed || t.passed == 0;
