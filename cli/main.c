@@ -16,6 +16,8 @@ static const struct cli_command commands[] = {
     { "export onnx", cmd_export_onnx, "export a checkpoint to ONNX" },
     { "inspect", cmd_inspect, "show what a checkpoint or an .onnx file holds" },
     { "run", cmd_run, "run an .onnx file on tensors" },
+    { "tokenize", cmd_tokenize, "turn text into the ids that a model takes" },
+    { "decode", cmd_decode, "turn ids back into text" },
     { "env", cmd_env, "show versions and libraries, for bug reports" },
 };
 

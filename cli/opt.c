@@ -19,6 +19,11 @@ static bool takes_value(const struct opt *o)
            (o->kind != OPT_KIND_REFUSE || o->metavar != NULL);
 }
 
+static bool is_positional(const struct opt *o)
+{
+    return o->kind == OPT_KIND_ARG || o->kind == OPT_KIND_ARGS;
+}
+
 static void print_choices(FILE *f, const struct opt *o)
 {
     fputc('{', f);
@@ -38,7 +43,7 @@ static void print_metavar(FILE *f, const struct opt *o)
 static bool has_optional(const struct opt *opts)
 {
     for (const struct opt *o = opts; o->kind != OPT_KIND_END; o++)
-        if (o->kind != OPT_KIND_GROUP && o->kind != OPT_KIND_ARG &&
+        if (o->kind != OPT_KIND_GROUP && !is_positional(o) &&
             !(o->flags & (OPT_REQUIRED | OPT_HIDDEN)))
             return true;
     return false;
@@ -48,7 +53,7 @@ static void print_usage(FILE *f, const struct cli *cli, const struct opt *opts)
 {
     fprintf(f, "usage: %s [-h]", cli->command);
     for (const struct opt *o = opts; o->kind != OPT_KIND_END; o++) {
-        if (o->kind == OPT_KIND_GROUP || o->kind == OPT_KIND_ARG || !(o->flags & OPT_REQUIRED))
+        if (o->kind == OPT_KIND_GROUP || is_positional(o) || !(o->flags & OPT_REQUIRED))
             continue;
         fprintf(f, " --%s ", o->name);
         print_metavar(f, o);
@@ -56,8 +61,9 @@ static void print_usage(FILE *f, const struct cli *cli, const struct opt *opts)
     if (has_optional(opts))
         fputs(" [options]", f);
     for (const struct opt *o = opts; o->kind != OPT_KIND_END; o++)
-        if (o->kind == OPT_KIND_ARG)
-            fprintf(f, o->flags & OPT_REQUIRED ? " %s" : " [%s]", o->metavar);
+        if (is_positional(o))
+            fprintf(f, o->flags & OPT_REQUIRED ? " %s%s" : " [%s%s]", o->metavar,
+                    o->kind == OPT_KIND_ARGS ? " ..." : "");
     fputc('\n', f);
 }
 
@@ -83,7 +89,7 @@ static int print_name(FILE *f, const struct opt *o)
     char choices[256] = "";
     int n;
 
-    if (o->kind == OPT_KIND_ARG)
+    if (is_positional(o))
         return fprintf(f, "  %s", o->metavar);
     if (o->short_name != 0)
         n = fprintf(f, "  -%c, --%s", o->short_name, o->name);
@@ -137,7 +143,7 @@ struct parse {
 
 static bool is_option(const struct opt *o)
 {
-    return o->kind != OPT_KIND_GROUP && o->kind != OPT_KIND_ARG;
+    return o->kind != OPT_KIND_GROUP && !is_positional(o);
 }
 
 /* Compare with hyphen and underscore taken as equal; *exact tells whether s is the whole name. */
@@ -248,6 +254,8 @@ static int store(struct parse *p, const struct opt *o, const char *value)
     case OPT_KIND_ARG:
         *(const char **)o->out = value;
         return 0;
+    case OPT_KIND_ARGS:
+        return 0; /* by parse_positional() */
     case OPT_KIND_INT:
         return store_int(p, o, value);
     case OPT_KIND_REAL:
@@ -311,11 +319,27 @@ static int parse_short(struct parse *p, const char *arg)
     return 0;
 }
 
-static int parse_positional(struct parse *p, const char *arg)
+/* argv up to here has been read, so there is room at its start. */
+static void collect(struct parse *p, const struct opt *o, char *arg)
 {
-    for (const struct opt *o = p->opts; o->kind != OPT_KIND_END; o++)
+    struct opt_args *const args = o->out;
+
+    args->items = p->argv;
+    args->items[args->len++] = arg;
+    if ((size_t)(o - p->opts) < OM_COUNT(p->seen))
+        p->seen[o - p->opts] = true;
+}
+
+static int parse_positional(struct parse *p, char *arg)
+{
+    for (const struct opt *o = p->opts; o->kind != OPT_KIND_END; o++) {
+        if (o->kind == OPT_KIND_ARGS) {
+            collect(p, o, arg);
+            return 0;
+        }
         if (o->kind == OPT_KIND_ARG && !p->seen[o - p->opts])
             return store(p, o, arg);
+    }
     return cli_usage_error(p->cli, "unexpected argument \"%s\"", arg);
 }
 
@@ -324,8 +348,8 @@ static int check_required(const struct parse *p)
     for (const struct opt *o = p->opts; o->kind != OPT_KIND_END; o++) {
         if (!(o->flags & OPT_REQUIRED) || p->seen[o - p->opts])
             continue;
-        return cli_usage_error(
-            p->cli, o->kind == OPT_KIND_ARG ? "%s is required" : "--%s is required", o->name);
+        return cli_usage_error(p->cli, is_positional(o) ? "%s is required" : "--%s is required",
+                               o->name);
     }
     return 0;
 }
@@ -338,7 +362,7 @@ bool opt_parse(const struct cli *cli, const char *summary, const struct opt *opt
 
     *status = CLI_USAGE;
     for (p.at = 0; p.at < argc; p.at++) {
-        const char *arg = argv[p.at];
+        char *arg = argv[p.at];
         int rc;
 
         if (!only_positional && (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0)) {

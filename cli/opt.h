@@ -20,12 +20,18 @@ enum opt_kind {
     OPT_KIND_COUNT,  /* int: counts its occurrences */
     OPT_KIND_CHOICE, /* int: the value of the matching choice */
     OPT_KIND_REFUSE, /* known from Optimum, without meaning here; takes a value when metavar is set */
-    OPT_KIND_ARG     /* const char *: a positional argument */
+    OPT_KIND_ARG,    /* const char *: a positional argument */
+    OPT_KIND_ARGS    /* struct opt_args: the positional arguments that are left */
 };
 
 struct opt_choice {
     const char *name;
     int value;
+};
+
+struct opt_args {
+    char **items; /* in argv, whose order changes */
+    size_t len;
 };
 
 enum opt_flags { OPT_REQUIRED = 1 << 0, OPT_HIDDEN = 1 << 1 };
@@ -55,6 +61,7 @@ struct opt {
     { .kind = OPT_KIND_CHOICE, .short_name = (s), .name = (n), .out = (dst), .choices = (c), .help = (h) }
 #define OPT_REFUSED(n, mv, instead) { .kind = OPT_KIND_REFUSE, .name = (n), .metavar = (mv), .help = (instead) }
 #define OPT_ARG(mv, dst, h, f) { .kind = OPT_KIND_ARG, .name = (mv), .metavar = (mv), .out = (dst), .help = (h), .flags = (f) }
+#define OPT_ARGS(mv, dst, h, f) { .kind = OPT_KIND_ARGS, .name = (mv), .metavar = (mv), .out = (dst), .help = (h), .flags = (f) }
 #define OPT_END { .kind = OPT_KIND_END }
 
 /* Fill the outs. False: the command ends here with *status, after the help (-h, --help) or a message was printed. */

@@ -13,45 +13,79 @@ static int no_memory(struct om_error *err)
 
 /* ---- building ---- */
 
-static bool same(const struct tok_added_token *a, const struct tok_added_token *b)
+/* Which entry holds a text, by whether it is normalized. Of a text that is listed twice, once for
+ * each, both are looked for; what else is said of it is what was said last, but special it stays.
+ */
+struct seen {
+    struct om_map by_text[2];
+};
+
+static void update(struct tok_added *d, const struct seen *seen, const struct tok_added_token *t)
 {
-    return om_sv_eq(a->content, b->content) && a->special == b->special &&
-           a->single_word == b->single_word && a->lstrip == b->lstrip && a->rstrip == b->rstrip &&
-           a->normalized == b->normalized;
+    uint32_t at;
+
+    for (unsigned k = 0; k < 2; k++) {
+        if (!om_map_get(&seen->by_text[k], t->content, &at))
+            continue;
+        struct tok_added_token *const other = &d->tokens[at];
+        other->single_word = t->single_word;
+        other->lstrip = t->lstrip;
+        other->rstrip = t->rstrip;
+        other->special |= t->special;
+    }
 }
 
-/* Tokens with equal texts become one: the last one, with the first one's id. */
-static int number(const struct tok_model *m, struct tok_added *d, size_t n, struct om_error *err)
+static int add_token(struct tok_added *d, struct seen *seen, const struct tok_added_token *t)
 {
-    struct om_map seen = OM_MAP_INIT;
+    const int rc = om_map_put(&seen->by_text[t->normalized], t->content, (uint32_t)d->len);
+
+    d->limit = OM_MAX(d->limit, t->id + 1);
+    d->tokens[d->len++] = *t;
+    return rc;
+}
+
+/* The id of a text that was listed before, of a token of the model, or the next free one. */
+static void choose_id(const struct tok_model *m, struct tok_added *d, uint32_t *next,
+                      struct tok_added_token *t)
+{
+    t->id = tok_vocab_find(&m->vocab, t->content);
+    if (t->id == TOK_NONE) {
+        t->id = (*next)++;
+        d->beyond++;
+    } else if (t->id >= *next) {
+        *next = t->id + 1;
+    }
+}
+
+static int number_all(const struct tok_model *m, struct tok_added *d, size_t n, struct seen *seen)
+{
     /* Unigram's size counts equal pieces as well. */
     uint32_t next = m->kind == &tok_model_unigram ? m->vocab.limit : (uint32_t)m->vocab.count, at;
-    int rc = 0;
 
-    for (size_t i = 0; i < n && rc == 0; i++) {
+    for (size_t i = 0; i < n; i++) {
         struct tok_added_token t = d->tokens[i];
         if (t.content.len == 0)
             continue;
-        if (om_map_get(&seen, t.content, &at)) {
+        if (om_map_get(&seen->by_text[!t.normalized], t.content, &at)) {
             t.id = d->tokens[at].id;
-            if (!same(&t, &d->tokens[at])) {
-                t.special |= d->tokens[at].special;
-                d->tokens[at] = t;
-            }
-            continue;
+            t.special |= d->tokens[at].special;
+        } else if (!om_map_get(&seen->by_text[t.normalized], t.content, NULL)) {
+            choose_id(m, d, &next, &t);
         }
-        t.id = tok_vocab_find(&m->vocab, t.content);
-        if (t.id == TOK_NONE) {
-            t.id = next++;
-            d->beyond++;
-        } else if (t.id >= next) {
-            next = t.id + 1;
-        }
-        rc = om_map_put(&seen, t.content, (uint32_t)d->len);
-        d->limit = OM_MAX(d->limit, t.id + 1);
-        d->tokens[d->len++] = t;
+        if (!om_map_get(&seen->by_text[t.normalized], t.content, NULL))
+            OM_TRY(add_token(d, seen, &t));
+        update(d, seen, &t);
     }
-    om_map_release(&seen);
+    return 0;
+}
+
+static int number(const struct tok_model *m, struct tok_added *d, size_t n, struct om_error *err)
+{
+    struct seen seen = { .by_text = { OM_MAP_INIT, OM_MAP_INIT } };
+    const int rc = number_all(m, d, n, &seen);
+
+    om_map_release(&seen.by_text[0]);
+    om_map_release(&seen.by_text[1]);
     return rc < 0 ? no_memory(err) : 0;
 }
 
@@ -108,7 +142,8 @@ static int normalize_patterns(struct om_arena *a, const struct tok_component *no
     return rc;
 }
 
-/* Of equal patterns the first token counts, so the entries go in from the last. */
+/* Of equal patterns the first special token counts, else the first one, so the entries go in from
+ * the last. */
 static int build_set(struct om_arena *a, const struct tok_added *d, bool normalized,
                      struct tok_added_set *set, struct om_error *err)
 {
@@ -118,12 +153,14 @@ static int build_set(struct om_arena *a, const struct tok_added *d, bool normali
 
     if (!entries)
         return no_memory(err);
-    for (size_t i = d->len; i-- > 0;) {
-        const om_sv pattern = d->tokens[i].pattern;
-        if (d->tokens[i].normalized != normalized || pattern.len == 0)
-            continue;
-        entries[n++] = (struct tok_entry){ pattern, (uint32_t)i, 0.0 };
-        set->first[(uint8_t)pattern.ptr[0]] = true;
+    for (unsigned special = 0; special < 2; special++) {
+        for (size_t i = d->len; i-- > 0;) {
+            const struct tok_added_token *const t = &d->tokens[i];
+            if (t->special != special || t->normalized != normalized || t->pattern.len == 0)
+                continue;
+            entries[n++] = (struct tok_entry){ t->pattern, (uint32_t)i, 0.0 };
+            set->first[(uint8_t)t->pattern.ptr[0]] = true;
+        }
     }
     if (n)
         rc = tok_trie_build(a, entries, n, &set->trie, err);
@@ -218,6 +255,8 @@ static uint32_t emit_token(struct tok_work *w, const struct tok_piece *p,
         begin = OM_MAX(spaces_before(w, p, begin), done);
     if (t->rstrip)
         end = spaces_behind(w, p, end);
+    if (begin >= end) /* all of it went to the token before */
+        return done;
     if (done < begin) {
         s = tok_slice(w, p, done, begin);
         tok_emit(w, &s);

@@ -11,9 +11,11 @@ enum { DEPTH_MAX = 64 };
 #define SPACE                                                                                    \
     "\\x09-\\x0D\\x20\\x85\\xA0\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}" \
     "\\x{3000}"
-#define WORD                                                                         \
-    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\xB2\\xB3\\xB9\\xBC-\\xBE\\x{24B6}-\\x{24E9}" \
+#define WORD                                               \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24B6}-\\x{24E9}" \
     "\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{1F189}"
+/* Outside of brackets \w has these too. */
+#define BARE_WORD WORD "\\xB2\\xB3\\xB9\\xBC-\\xBE"
 #define HEX "0-9a-fA-F"
 
 struct dialect {
@@ -96,7 +98,7 @@ static const struct {
     { "word", WORD },
     { "upper", "\\p{Uppercase}" },
     { "lower", "\\p{Lowercase}" },
-    { "punct", "\\p{P}$+<=>^`|~" },
+    { "punct", "\\p{P}" },
     { "xdigit", HEX },
     { "blank", "\\p{Zs}\\x09" },
     { "cntrl", "\\p{Cc}" },
@@ -132,6 +134,7 @@ static const char *property_members(om_sv name)
 struct set {
     struct om_buf flat, others; /* others: alternatives, each after a | */
     bool negated;
+    bool bare; /* not in brackets */
 };
 
 static void set_release(struct set *s)
@@ -142,10 +145,25 @@ static void set_release(struct set *s)
 
 static void add_members(struct set *s, const char *members, bool negated)
 {
+    if (s->bare && strcmp(members, WORD) == 0)
+        members = BARE_WORD;
     if (negated)
         om_buf_printf(&s->others, "|[^%s]", members);
     else
         om_buf_adds(&s->flat, members);
+}
+
+/* PCRE2 takes \p{Greek} as all characters that are used with Greek, unless told otherwise. */
+static bool is_script(om_sv name)
+{
+    struct om_buf pattern = OM_BUF_INIT(256);
+    bool is = false;
+
+    om_buf_printf(&pattern, "\\p{sc:%.*s}", OM_SV(name));
+    if (!pattern.failed)
+        is = tok_regex_compiles(om_buf_sv(&pattern));
+    om_buf_release(&pattern);
+    return is;
 }
 
 /* \p{Name}, \P{Name}, \p{^Name}; at stands behind the p. */
@@ -165,7 +183,8 @@ static int property(struct dialect *d, bool negated, struct set *s)
     if (members)
         add_members(s, members, negated);
     else
-        om_buf_printf(&s->flat, "\\%c{%.*s}", negated ? 'P' : 'p', OM_SV(name));
+        om_buf_printf(&s->flat, "\\%c{%s%.*s}", negated ? 'P' : 'p', is_script(name) ? "sc:" : "",
+                      OM_SV(name));
     return 0;
 }
 
@@ -193,6 +212,17 @@ static int class_escape(struct dialect *d, struct set *s)
     return 0;
 }
 
+static const char *posix_members(om_sv name)
+{
+    if (om_sv_is(name, "punct"))
+        return "\\p{P}\\p{S}";
+    if (om_sv_is(name, "graph"))
+        return "[:graph:]";
+    if (om_sv_is(name, "print"))
+        return "[:print:]";
+    return property_members(name);
+}
+
 /* [:name:] within a class; false when it is none. */
 static bool posix_class(struct dialect *d, struct set *s)
 {
@@ -204,7 +234,7 @@ static bool posix_class(struct dialect *d, struct set *s)
     if (peek(d, 1) != ':' || !end || end < rest.ptr + skip)
         return false;
     const char *const members =
-        property_members((om_sv){ rest.ptr + skip, (size_t)(end - rest.ptr) - skip });
+        posix_members((om_sv){ rest.ptr + skip, (size_t)(end - rest.ptr) - skip });
     if (!members)
         return false;
     add_members(s, members, negated);
@@ -235,7 +265,7 @@ static int class_body(struct dialect *d, struct set *s, size_t depth);
 /* A class within s; at stands at its bracket. */
 static int inner_class(struct dialect *d, struct set *s, size_t depth)
 {
-    struct set inner = { OM_BUF_INIT(1u << 20), OM_BUF_INIT(1u << 20), false };
+    struct set inner = { OM_BUF_INIT(1u << 20), OM_BUF_INIT(1u << 20), false, false };
     int rc;
 
     d->at++;
@@ -253,7 +283,7 @@ static int inner_class(struct dialect *d, struct set *s, size_t depth)
 /* What stands behind && is another set: s becomes their intersection. */
 static int intersect(struct dialect *d, struct set *s, size_t depth)
 {
-    struct set right = { OM_BUF_INIT(1u << 20), OM_BUF_INIT(1u << 20), false };
+    struct set right = { OM_BUF_INIT(1u << 20), OM_BUF_INIT(1u << 20), false, false };
     struct om_buf both = OM_BUF_INIT(1u << 20);
     const bool negated = s->negated;
     int rc;
@@ -313,7 +343,7 @@ static int class_body(struct dialect *d, struct set *s, size_t depth)
 
 static int class_atom(struct dialect *d)
 {
-    struct set s = { OM_BUF_INIT(1u << 20), OM_BUF_INIT(1u << 20), false };
+    struct set s = { OM_BUF_INIT(1u << 20), OM_BUF_INIT(1u << 20), false, false };
     int rc;
 
     d->atom = d->out->len;
@@ -329,16 +359,18 @@ static int class_atom(struct dialect *d)
 
 static int escape_atom(struct dialect *d)
 {
-    struct set s = { OM_BUF_INIT(1u << 20), OM_BUF_INIT(1u << 20), false };
+    struct set s = { OM_BUF_INIT(1u << 20), OM_BUF_INIT(1u << 20), false, true };
     const char c = peek(d, 1);
     int rc = 0;
 
     d->atom = d->out->len;
     if (c == 'b') {
-        om_buf_adds(d->out, "(?:(?<=[" WORD "])(?![" WORD "])|(?<![" WORD "])(?=[" WORD "]))");
+        om_buf_adds(d->out, "(?:(?<=[" BARE_WORD "])(?![" BARE_WORD "])|(?<![" BARE_WORD
+                            "])(?=[" BARE_WORD "]))");
         d->at += 2;
     } else if (c == 'B') {
-        om_buf_adds(d->out, "(?:(?<=[" WORD "])(?=[" WORD "])|(?<![" WORD "])(?![" WORD "]))");
+        om_buf_adds(d->out, "(?:(?<=[" BARE_WORD "])(?=[" BARE_WORD "])|(?<![" BARE_WORD
+                            "])(?![" BARE_WORD "]))");
         d->at += 2;
     } else if (class_members(c) || c == 'p' || c == 'P' || c == 'u' || c == 'v') {
         d->at++;

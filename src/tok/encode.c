@@ -57,6 +57,21 @@ static void add_added(const struct om_tokenizer *t, struct tok_work *w, const st
     }
 }
 
+/* White space of a part, as the post-processor will take it from the offsets. Unigram's unknown
+ * token has the text it stands for, others their own. */
+static void part_spaces(const struct om_tokenizer *t, const struct tok_work *w,
+                        const struct tok_piece *p, const struct tok_part *part,
+                        struct tok_token *out)
+{
+    if (t->model.kind == &tok_model_unigram && part->id == t->model.unk_id) {
+        tok_count_spaces((om_sv){ w->bytes + p->begin + part->begin, part->end - part->begin },
+                         &out->lead, &out->trail);
+        return;
+    }
+    out->lead = t->spaces[part->id].lead;
+    out->trail = t->spaces[part->id].trail;
+}
+
 static void add_parts(const struct om_tokenizer *t, struct tok_work *w, const struct tok_piece *p,
                       size_t word)
 {
@@ -65,10 +80,8 @@ static void add_parts(const struct om_tokenizer *t, struct tok_work *w, const st
     for (size_t i = 0; i < w->parts_len; i++) {
         const struct tok_part *const part = &w->parts[i];
         add_token(w, part->id, byte_offsets(w, p, part->begin, part->end), word);
-        if (t->trims) {
-            w->tokens[w->tokens_len - 1].lead = t->spaces[part->id].lead;
-            w->tokens[w->tokens_len - 1].trail = t->spaces[part->id].trail;
-        }
+        if (t->trims)
+            part_spaces(t, w, p, part, &w->tokens[w->tokens_len - 1]);
     }
 }
 

@@ -527,14 +527,15 @@ static const struct tok_kind *const list[] = {
 
 const struct tok_stage tok_pre_tokenizers = { "pre-tokenizer", list };
 
-bool tok_leave_bytes(const struct tok_component *c)
+bool tok_ends_in_bytes(const struct tok_component *c, bool leave)
 {
     if (c->kind == &kinds[SEQUENCE].kind) {
         const struct tok_components *const inner = c->conf;
-        return inner->len > 0 && tok_leave_bytes(&inner->items[inner->len - 1]);
+        return inner->len > 0 && tok_ends_in_bytes(&inner->items[inner->len - 1], leave);
     }
     if (c->kind != &kinds[BYTE_LEVEL].kind)
         return false;
-    ((struct byte_level *)c->conf)->raw = true;
+    if (leave)
+        ((struct byte_level *)c->conf)->raw = true; /* the tokenizer is still being built */
     return true;
 }

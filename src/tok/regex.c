@@ -44,6 +44,17 @@ static int compile(om_sv source, om_sv pattern, struct tok_regex *re, struct om_
                    (char *)text);
 }
 
+bool tok_regex_compiles(om_sv pcre2)
+{
+    PCRE2_SIZE at;
+    int error;
+    pcre2_code *const code =
+        pcre2_compile((PCRE2_SPTR)pcre2.ptr, pcre2.len, PCRE2_UTF | PCRE2_UCP, &error, &at, NULL);
+
+    pcre2_code_free(code);
+    return code != NULL;
+}
+
 int tok_regex_new(om_sv pattern, struct tok_regex **out, struct om_error *err)
 {
     struct om_buf source = OM_BUF_INIT(1u << 20);

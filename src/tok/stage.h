@@ -86,8 +86,8 @@ int tok_pattern_regex(struct tok_loader *l, om_sv source, struct tok_pattern *ou
 
 void tok_normalize(const struct tok_component *c, struct tok_work *w, struct tok_piece *p);
 void tok_pre_tokenize(const struct tok_component *c, struct tok_work *w);
-/* When the last step writes bytes as characters (ByteLevel), have it leave them, for a model that reads bytes. False: it is another. */
-bool tok_leave_bytes(const struct tok_component *c);
+/* Is the last step ByteLevel, which writes bytes as characters? With leave, have it not do that, for a model that reads bytes. */
+bool tok_ends_in_bytes(const struct tok_component *c, bool leave);
 void tok_byte_chars(struct tok_work *w, struct tok_piece *p); /* each byte of p as its character in the byte alphabet */
 
 #endif

@@ -121,8 +121,8 @@ int tok_builder_finish(struct tok_builder *b, struct om_tokenizer **out)
         tok_builder_abort(b);
         return rc;
     }
-    if (b->tok->model.kind == &tok_model_bpe && tok_model_read_bytes(&b->tok->model))
-        b->tok->model.raw = tok_leave_bytes(&b->tok->pre_tokenizer);
+    if (tok_ends_in_bytes(&b->tok->pre_tokenizer, false) && tok_model_read_bytes(&b->tok->model))
+        tok_ends_in_bytes(&b->tok->pre_tokenizer, true);
     *out = b->tok;
     return 0;
 }

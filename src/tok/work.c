@@ -349,12 +349,14 @@ void tok_prepend(struct tok_work *w, struct tok_piece *p, om_sv s)
     struct tok_rewrite r = tok_rewrite_begin(w, p);
     size_t first, len;
 
-    if (w->rc < 0 || p->begin == p->end || s.len == 0)
+    if (w->rc < 0 || p->begin == p->end)
         return;
     const uint32_t c = tok_utf8_decode(w->bytes + p->begin, &first);
     for (size_t i = 0; i < s.len; i += len)
         tok_put(&r, tok_utf8_decode(s.ptr + i, &len), i != 0);
     tok_put(&r, c, 1);
+    if (s.len == 0) /* as the library has it: the first character loses its place */
+        tok_drop(&r, first);
     tok_keep(&r, p->end - p->begin - first);
     tok_rewrite_end(&r, p);
 }

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "tok/tok.h"
 
 #include <optimum/tokenizer.h>
 
@@ -319,6 +320,36 @@ static void run_file(struct run *r, const char *name,
     om_arena_release(&a);
 }
 
+/* A line of components.jsonl: a tokenizer and its cases. */
+static void run_component(struct run *r, const struct om_json *j)
+{
+    const struct om_json *const cases = om_json_get(j, "cases");
+    struct om_buf text = OM_BUF_INIT(64u << 20);
+    struct om_error err = OM_ERROR_INIT;
+    struct om_tokenizer *tok = NULL;
+
+    om_json_write(&text, om_json_get(j, "tokenizer"), 0);
+    if (tok_open_text(om_buf_sv(&text), &tok, &err) < 0) {
+        differ(r, "%s", om_error_text(&err));
+        om_error_release(&err);
+    }
+    r->tok = tok;
+    for (size_t i = 0; tok && i < om_json_len(cases); i++)
+        run_case(r, om_json_at(cases, i));
+    om_tokenizer_free(tok);
+    om_buf_release(&text);
+}
+
+static bool run_components(const char *dir)
+{
+    struct run r = { .dir = dir };
+
+    run_file(&r, "components.jsonl", run_component);
+    printf("%s components: %zu of %zu lines equal\n", r.failed ? "FAILED" : "ok  ",
+           r.lines - r.failed, r.lines);
+    return r.failed == 0 && r.lines > 0;
+}
+
 static bool run_dir(const char *dir)
 {
     struct om_error err = OM_ERROR_INIT;
@@ -379,6 +410,11 @@ int main(int argc, char **argv)
     struct totals t = { 0 };
 
     run_root(&a, OM_TEST_DATA "/tokenizers", argc, argv, &t);
+    if (wanted("components", argc, argv)) {
+        const bool ok = run_components(OM_TEST_DATA "/tokenizers");
+        t.passed += ok;
+        t.failed += !ok;
+    }
     if (shared && *shared) {
         run_root(&a, om_arena_printf(&a, "%s/goldens/tokenizers", shared), argc, argv, &t);
         run_root(&a, om_arena_printf(&a, "%s/goldens/tokenizers-spm", shared), argc, argv, &t);

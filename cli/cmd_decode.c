@@ -1,0 +1,153 @@
+/* cli/cmd_decode.c: optimum-cli decode. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/jsonl.h"
+#include "cli/opt.h"
+
+#include <optimum/tokenizer.h>
+
+struct ids {
+    uint32_t *items;
+    size_t len, cap;
+};
+
+static int add_id(struct ids *ids, int64_t id, struct om_error *err)
+{
+    if (id < 0 || id >= UINT32_MAX)
+        return om_fail(err, OM_E_FORMAT, "%" PRId64 " is no id", id);
+    if (!om_grow(&ids->items, &ids->cap, ids->len + 1, sizeof(*ids->items)))
+        return om_fail(err, OM_E_NOMEM, "out of memory for %zu ids", ids->len);
+    ids->items[ids->len++] = (uint32_t)id;
+    return 0;
+}
+
+/* Numbers between commas, spaces and brackets. */
+static int add_text(struct ids *ids, const char *text, struct om_error *err)
+{
+    static const char between[] = ", \t\n[]";
+
+    while (*(text += strspn(text, between)) != '\0') {
+        const om_sv word = { text, strcspn(text, between) };
+        int64_t id;
+        if (!om_sv_i64(word, &id))
+            return om_fail(err, OM_E_USAGE, "expected an id, found \"%.*s\"", OM_SV(word));
+        OM_TRY(add_id(ids, id, err));
+        text += word.len;
+    }
+    return 0;
+}
+
+/* ---- the filter ---- */
+
+struct filter {
+    const struct om_tokenizer *tok;
+    struct ids ids;
+    bool clean_up;
+};
+
+static int add_decoded(const struct filter *f, const char *key, bool skip, struct om_buf *out,
+                       struct om_error *err)
+{
+    struct om_decode_opts opts = OM_DECODE_OPTS_INIT;
+    char *text;
+    size_t len;
+
+    opts.skip_special_tokens = skip;
+    opts.clean_up_spaces = f->clean_up;
+    OM_TRY(om_tokenizer_decode(f->tok, f->ids.items, f->ids.len, &opts, &text, &len, err));
+    om_buf_printf(out, "%s\"%s\":", skip ? "{" : ",", key);
+    om_buf_json_string(out, (om_sv){ text, len });
+    free(text);
+    return 0;
+}
+
+static int answer(void *user, const struct om_json *line, struct om_buf *out, struct om_error *err)
+{
+    struct filter *const f = user;
+    const struct om_json *const list = om_json_get(line, "ids");
+    int64_t id;
+
+    if (om_json_kind(list) != OM_JSON_ARRAY)
+        return om_fail(err, OM_E_FORMAT, "key \"ids\": expected an array, found %s",
+                       om_json_kind_text(list));
+    f->ids.len = 0;
+    for (size_t i = 0; i < om_json_len(list); i++) {
+        if (!om_json_i64(om_json_at(list, i), &id))
+            return om_fail(err, OM_E_FORMAT, "key \"ids\", element %zu: expected an id", i);
+        OM_TRY(add_id(&f->ids, id, err));
+    }
+    OM_TRY(add_decoded(f, "decoded", true, out, err));
+    OM_TRY(add_decoded(f, "decoded_raw", false, out, err));
+    om_buf_addc(out, '}');
+    return 0;
+}
+
+/* ---- the command ---- */
+
+static int print_text(struct cli *cli, const struct filter *f, bool skip)
+{
+    struct om_decode_opts opts = OM_DECODE_OPTS_INIT;
+    struct om_error err = OM_ERROR_INIT;
+    char *text;
+    size_t len;
+
+    opts.skip_special_tokens = skip;
+    opts.clean_up_spaces = f->clean_up;
+    if (om_tokenizer_decode(f->tok, f->ids.items, f->ids.len, &opts, &text, &len, &err) < 0)
+        return cli_report(cli, &err);
+    fwrite(text, 1, len, stdout);
+    putchar('\n');
+    free(text);
+    return CLI_OK;
+}
+
+static int decode_words(struct cli *cli, struct filter *f, const struct opt_args *words, bool skip)
+{
+    struct om_error err = OM_ERROR_INIT;
+
+    for (size_t i = 0; i < words->len; i++)
+        if (add_text(&f->ids, words->items[i], &err) < 0)
+            return cli_report(cli, &err);
+    return print_text(cli, f, skip);
+}
+
+int cmd_decode(struct cli *cli, int argc, char **argv)
+{
+    const char *path = NULL, *input = NULL;
+    struct om_error err = OM_ERROR_INIT;
+    struct om_tokenizer *tok;
+    struct opt_args words = { NULL, 0 };
+    struct filter f = { .tok = NULL };
+    bool skip = false;
+    int status;
+    const struct opt opts[] = {
+        OPT_GROUP("arguments"),
+        OPT_STR('t', "tokenizer", &path, "DIR", "a directory with tokenizer.json, or that file",
+                OPT_REQUIRED),
+        OPT_ARGS("ID", &words, "ids, with spaces or commas between", 0),
+        OPT_FLAG(0, "skip-special-tokens", &skip, "leave out tokens such as [CLS]"),
+        OPT_FLAG(
+            0, "clean-up", &f.clean_up,
+            "no space before punctuation, as Transformers does when tokenizer_config.json says so"),
+        OPT_GROUP("as a filter"),
+        OPT_STR('i', "input", &input, "FILE",
+                "read JSON lines with \"ids\" from FILE, or from standard input for -, and write "
+                "one with \"decoded\" (without special "
+                "tokens) and \"decoded_raw\" for each",
+                0),
+        OPT_END
+    };
+
+    if (!opt_parse(cli, "Turn ids back into text.", opts, argc, argv, &status))
+        return status;
+    if ((input != NULL) == (words.len > 0))
+        return cli_usage_error(cli, "give ids, or --input");
+    if (om_tokenizer_open(path, &tok, &err) < 0)
+        return cli_report(cli, &err);
+    f.tok = tok;
+    status = input ? jsonl_filter(cli, input, answer, &f) : decode_words(cli, &f, &words, skip);
+    free(f.ids.items);
+    om_tokenizer_free(tok);
+    return status;
+}
