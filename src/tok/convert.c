@@ -356,7 +356,7 @@ static uint32_t template_id(struct tok_convert *c, om_sv token)
 {
     uint32_t id = 0;
 
-    if (!om_map_get(&c->first, token, &id))
+    if (c->rc == 0 && !om_map_get(&c->first, token, &id))
         tok_convert_fail(c, om_fail(c->err, OM_E_CONFIG, "token \"%.*s\" is not in the vocabulary",
                                     OM_SV(token)));
     return id;
@@ -668,6 +668,10 @@ static void convert(struct tok_convert *c)
     c->out = &model;
     write_model[c->cls->files](c);
     c->out = out;
+    if (c->rc < 0) {
+        om_buf_release(&model);
+        return;
+    }
     add_specials(c);
     number_added(c);
     om_buf_adds(out, "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,");

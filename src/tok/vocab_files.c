@@ -12,8 +12,9 @@ static bool need_file(struct tok_convert *c, const char *name, om_sv *text)
 {
     if (tok_convert_file(c, name, text))
         return true;
-    tok_convert_fail(c, om_fail(c->err, OM_E_MISSING, "%s has neither tokenizer.json nor %s",
-                                c->cls->name, name));
+    if (c->rc == 0)
+        tok_convert_fail(c, om_fail(c->err, OM_E_MISSING, "%s has neither tokenizer.json nor %s",
+                                    c->cls->name, name));
     return false;
 }
 
@@ -280,10 +281,11 @@ static bool cut_piece(struct tok_convert *c, const struct om_map *ids, size_t pi
     for (size_t i = 1, n = 0; i < s.len; i++) {
         if (tok_is_cont(s.ptr[i]))
             continue;
+        n++;
         struct merge m = { .left = { s.ptr, i },
                            .right = { s.ptr + i, s.len - i },
                            .score = c->pieces[last].score,
-                           .left_chars = ++n,
+                           .left_chars = n,
                            .right_chars = chars - n,
                            .piece = piece };
         if (om_map_get(ids, m.left, &m.left_id) && om_map_get(ids, m.right, &m.right_id) &&
@@ -370,7 +372,7 @@ void tok_convert_spm(struct tok_convert *c)
 
     while (names[i] && !tok_convert_file(c, names[i], &bytes) && c->rc == 0)
         i++;
-    if (!names[i])
+    if (c->rc == 0 && !names[i])
         tok_convert_fail(c, om_fail(c->err, OM_E_MISSING,
                                     "%s has neither tokenizer.json nor a SentencePiece model",
                                     c->cls->name));
@@ -378,6 +380,8 @@ void tok_convert_spm(struct tok_convert *c)
         return;
     add_control_pieces(c);
     add_pieces(c);
+    if (c->rc < 0)
+        return;
     mend_tab(c);
     if (c->spm.algorithm == TOK_SPM_UNIGRAM)
         write_unigram(c, c->cls->unk_id >= 0 ? (uint32_t)c->cls->unk_id
