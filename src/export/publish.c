@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "export/job.h"
+#include "tok/convert.h"
 
 #include <optimum/version.h>
 
@@ -260,6 +261,28 @@ static int stage_copy(struct om_job *job, const char *name, struct om_error *err
     return rc;
 }
 
+/* A checkpoint with older files only: tokenizer.json where these make one. */
+static int stage_tokenizer(struct om_job *job, struct om_error *err)
+{
+    const char *path = om_path_join(&job->arena, job->dir, "tokenizer.json");
+    struct om_arena a = OM_ARENA_INIT(SIZE_MAX / 2);
+    struct om_buf json = OM_BUF_INIT(SIZE_MAX / 2);
+    int rc = 0;
+
+    if (path == NULL)
+        return oom(err);
+    if (!om_file_exists(path) && tok_can_convert(&a, job->dir)) {
+        rc = tok_convert_dir(&a, job->dir, true, &json, NULL);
+        if (rc == 0)
+            rc = stage_bytes(job, "tokenizer.json", om_buf_sv(&json), err);
+        else /* the files are copied all the same */
+            rc = rc == OM_E_NOMEM ? oom(err) : 0;
+    }
+    om_buf_release(&json);
+    om_arena_release(&a);
+    return rc;
+}
+
 static bool generates(const struct om_task *task)
 {
     return task->head == OM_HEAD_CAUSAL_LM || task->head == OM_HEAD_SEQ2SEQ_LM;
@@ -280,7 +303,7 @@ static int stage_companions(struct om_job *job, struct om_error *err)
     OM_TRY(stage_config(job, &g, err));
     for (const char *const *name = om_companion_files; *name != NULL; name++)
         OM_TRY(stage_copy(job, *name, err));
-    return 0;
+    return stage_tokenizer(job, err);
 }
 
 /* What a killed export left, also one of other parts or with its weights elsewhere. */

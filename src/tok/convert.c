@@ -716,7 +716,8 @@ bool tok_can_convert(struct om_arena *a, const char *dir)
     return false;
 }
 
-int tok_convert_dir(struct om_arena *a, const char *dir, struct om_buf *json, struct om_error *err)
+int tok_convert_dir(struct om_arena *a, const char *dir, bool portable, struct om_buf *json,
+                    struct om_error *err)
 {
     struct tok_convert c = { .arena = a, .err = err, .dir = dir, .out = json };
     struct om_json *const config = read_json(&c, "tokenizer_config.json");
@@ -729,6 +730,8 @@ int tok_convert_dir(struct om_arena *a, const char *dir, struct om_buf *json, st
     c.added_json = added;
     if (c.rc == 0)
         pick_class(&c, model);
+    if (c.rc == 0 && portable && c.cls->files == TOK_FILES_MARIAN)
+        c.rc = om_fail(err, OM_E_UNSUPPORTED, "%s has no form in tokenizer.json", c.cls->name);
     if (c.rc == 0)
         convert(&c);
     if (c.rc == 0)

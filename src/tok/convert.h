@@ -90,6 +90,7 @@ void tok_convert_marian(struct tok_convert *c);
 
 /* Can dir, which has no tokenizer.json, be converted? */
 bool tok_can_convert(struct om_arena *a, const char *dir);
-int tok_convert_dir(struct om_arena *a, const char *dir, struct om_buf *json, struct om_error *err);
+/* portable: only what Transformers' own tokenizer.json could say; Marian's cannot be (OM_E_UNSUPPORTED). */
+int tok_convert_dir(struct om_arena *a, const char *dir, bool portable, struct om_buf *json, struct om_error *err);
 
 #endif

@@ -404,7 +404,7 @@ static int open_converted(struct tok_builder *b, const char *dir)
 {
     struct om_arena a = OM_ARENA_INIT(SIZE_MAX / 2);
     struct om_buf json = OM_BUF_INIT(SIZE_MAX / 2);
-    int rc = tok_convert_dir(&a, dir, &json, b->loader.err);
+    int rc = tok_convert_dir(&a, dir, false, &json, b->loader.err);
 
     if (rc == 0)
         rc = om_wrap(b->loader.err, tok_json_read(b, om_buf_sv(&json)), "%s", dir);
