@@ -126,7 +126,8 @@ static void run_word(const struct tok_model *m, struct tok_work *w, om_sv word, 
     } else {
         m->kind->run(m, w, word);
         if (w->rc == 0 && w->cache && word.len <= TOK_CACHE_KEY_MAX && m->kind->cached)
-            tok_cache_put(w->cache, word, hash, w->parts + first, w->parts_len - first);
+            tok_cache_put(w->cache, word, hash, w->parts ? w->parts + first : NULL,
+                          w->parts_len - first);
     }
     shift_parts(w, first, at);
 }

@@ -77,8 +77,8 @@ static bool all_inert(const struct tok_work *w, const struct tok_piece *p, unsig
 /* Put the pending marks in the order of their classes, equal ones as they came. */
 static void sort_pending(struct nf *n)
 {
-    struct nf_char *const run = n->items + n->pending;
     const size_t len = n->len - n->pending;
+    struct nf_char *const run = len ? n->items + n->pending : NULL;
     size_t at[257] = { 0 };
 
     n->pending = n->len;

@@ -79,7 +79,7 @@ static om_val operand(struct fixture *f, om_sv text)
 {
     const char *open = text.len ? strpbrk(text.ptr, "[{(") : NULL;
     const om_sv head = { text.ptr, open ? (size_t)(open - text.ptr) : 0 };
-    om_sv list = { open + 1, text.len - head.len - 2 };
+    om_sv list = { open ? open + 1 : NULL, open ? text.len - head.len - 2 : 0 };
     om_dim dims[16];
     om_val zero, v;
     const char *name;
