@@ -127,6 +127,7 @@ class Bench:
         self.dir = self.build / "bench"
         self.cli = self.build / "optimum-cli"
         venv = os.environ.get("OPTIMUM_VENV")
+        self.python = pathlib.Path(venv) / "bin/python" if venv else None
         self.original_cli = pathlib.Path(venv) / "bin/optimum-cli" if venv else None
         self.table = Table()
 
@@ -309,6 +310,43 @@ def torch_checkpoint(bench, name):
     shutil.rmtree(out)
 
 
+def corpus(bench, data):
+    """Lines of many scripts: the texts of the recorded calls, over and over."""
+    file = bench.dir / "corpus.txt"
+    if not file.exists():
+        texts = set()
+        for cases in sorted(data.glob("*/cases.jsonl")):
+            texts.update(json.loads(line)["text"].replace("\n", " ") for line in open(cases, encoding="utf-8", newline="\n"))
+        text = "\n".join(sorted(t for t in texts if t)) + "\n"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text * (2_000_000 // len(text.encode()) + 1), encoding="utf-8")
+    return file
+
+
+def tokenizers(bench, data):
+    """Opening, and encoding on one thread, beside Hugging Face tokenizers. OM_SHARED has real vocabularies."""
+    text = corpus(bench, data)
+    size = text.stat().st_size / MB
+    roots = [data] + ([pathlib.Path(os.environ["OM_SHARED"]) / "goldens/tokenizers"] if os.environ.get("OM_SHARED") else [])
+    names = ["bert-multi-cased", "starcoder-style", "unigram-bf", "minilm", "gpt2", "qwen3", "mistral-v1", "xlmr"]
+    bench.table.head(f"Tokenizers, {size:.1f} MB of many scripts, one thread")
+    for name in names:
+        directory = next((r / name for r in roots if (r / name / "tokenizer.json").exists()), None)
+        if not directory:
+            continue
+        run = lambda *command: json.loads(subprocess.run([*command, directory, text, "3"], check=True, capture_output=True).stdout)
+        ours = run(bench.build / "tests/bench/tokenize")
+        theirs = run(bench.python, pathlib.Path(__file__).parent / "tokenize_peer.py") if bench.python else None
+        for what, limit in (("load", 0.5), ("encode", 0.5)):
+            rate = f" ({size / ours[what]:.0f} MB/s)" if what == "encode" else ""
+            if theirs:
+                bench.table.row(f"{name}, {what}{rate}", seconds(ours[what]), f"{seconds(theirs[what])}  tokenizers", ours[what] / theirs[what], limit, "x")
+            else:
+                bench.table.row(f"{name}, {what}{rate}", seconds(ours[what]), "no OPTIMUM_VENV")
+        if theirs and ours["tokens"] != theirs["tokens"]:
+            sys.exit(f"{name}: {ours['tokens']} tokens, tokenizers makes {theirs['tokens']}")
+
+
 def main(build, full_size):
     bench = Bench(build, full_size)
     model = bench.checkpoint("distilbert-base-question-answering")
@@ -325,6 +363,7 @@ def main(build, full_size):
     size(bench, "t5-small-text2text-generation", "T5-small with past, four files, shared weights", 1.02, *shared)
     conversion(bench, "llama-0.5b-bf16-text-generation", "Llama 0.5B, a bfloat16 checkpoint (1002 MB)")
     torch_checkpoint(bench, "llama-0.5b-bf16-text-generation")
+    tokenizers(bench, pathlib.Path(full_size).parent / "tokenizers")
     print(f"\n{bench.table.missed} limits missed (medians of {ROUNDS} interleaved runs)")
     busy = os.getloadavg()[1] - 1  # what runs here by itself counts for about one
     if busy > os.cpu_count() / 2:
