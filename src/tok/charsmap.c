@@ -8,36 +8,52 @@ enum { RULE_MAX = 64 };   /* bytes that a rule can be about, where the longest c
 
 /* ---- reading ---- */
 
-static int base64_value(char c)
+/* The value of each character of base64, NOT_BASE64 for others. */
+enum { NOT_BASE64 = 0x80 };
+
+static void base64_values(uint8_t values[256])
 {
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+    memset(values, NOT_BASE64, 256);
+    for (unsigned i = 0; i < 64; i++)
+        values[(uint8_t)digits[i]] = (uint8_t)i;
+}
+
+/* Four characters at s as three bytes; false when one is none of base64. */
+static bool decode_four(const uint8_t values[256], const char *s, char *out)
+{
+    const uint8_t a = values[(uint8_t)s[0]], b = values[(uint8_t)s[1]], c = values[(uint8_t)s[2]],
+                  d = values[(uint8_t)s[3]];
+
+    out[0] = (char)(a << 2 | b >> 4);
+    out[1] = (char)(b << 4 | c >> 2);
+    out[2] = (char)(c << 6 | d);
+    return ((a | b | c | d) & NOT_BASE64) == 0;
 }
 
 static int decode_base64(struct om_arena *a, om_sv text, om_sv *out, struct om_error *err)
 {
-    uint32_t bits = 0;
-    size_t n = 0, len = text.len;
-    char *bytes;
+    size_t n = 0, i = 0, len = text.len;
+    uint8_t values[256];
+    char *bytes, last[4] = "AAAA";
+    bool ok = true;
 
     while (len > 0 && text.len - len < 2 && text.ptr[len - 1] == '=')
         len--;
     bytes = om_arena_alloc(a, len / 4 * 3 + 3);
     if (!bytes)
         return om_fail(err, OM_E_NOMEM, "out of memory for a charsmap of %zu bytes", len);
-    for (size_t i = 0; i < len; i++) {
-        const int v = base64_value(text.ptr[i]);
-        if (v < 0)
-            return om_fail(err, OM_E_FORMAT, "precompiled_charsmap is not base64 at byte %zu", i);
-        bits = bits << 6 | (uint32_t)v;
-        if (i % 4 != 0)
-            bytes[n++] = (char)(bits >> (6 - 2 * (i % 4)));
+    base64_values(values);
+    for (; i + 4 <= len && ok; i += 4, n += 3)
+        ok = decode_four(values, text.ptr + i, bytes + n);
+    if (ok && i < len) { /* two characters are one byte, three are two */
+        memcpy(last, text.ptr + i, len - i);
+        ok = decode_four(values, last, bytes + n);
+        n += len - i - 1;
     }
+    if (!ok)
+        return om_fail(err, OM_E_FORMAT, "precompiled_charsmap is not base64 near byte %zu", i);
     *out = (om_sv){ bytes, n };
     return 0;
 }

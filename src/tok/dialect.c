@@ -154,14 +154,16 @@ static void add_members(struct set *s, const char *members, bool negated)
 }
 
 /* PCRE2 takes \p{Greek} as all characters that are used with Greek, unless told otherwise. */
-static bool is_script(om_sv name)
+static int is_script(const struct dialect *d, om_sv name)
 {
-    struct om_buf pattern = OM_BUF_INIT(256);
-    bool is = false;
+    struct om_buf pattern = OM_BUF_INIT(256); /* longer names are none */
+    int is = 0;
 
     om_buf_printf(&pattern, "\\p{sc:%.*s}", OM_SV(name));
     if (!pattern.failed)
-        is = tok_regex_compiles(om_buf_sv(&pattern));
+        is = tok_regex_compiles(om_buf_sv(&pattern), d->err);
+    else if (name.len < 200)
+        is = om_buf_check(&pattern, d->err);
     om_buf_release(&pattern);
     return is;
 }
@@ -180,11 +182,14 @@ static int property(struct dialect *d, bool negated, struct set *s)
         name = (om_sv){ name.ptr + 1, name.len - 1 };
     }
     const char *const members = property_members(name);
-    if (members)
+    if (members) {
         add_members(s, members, negated);
-    else
-        om_buf_printf(&s->flat, "\\%c{%s%.*s}", negated ? 'P' : 'p', is_script(name) ? "sc:" : "",
-                      OM_SV(name));
+        return 0;
+    }
+    const int script = is_script(d, name);
+    if (script < 0)
+        return script;
+    om_buf_printf(&s->flat, "\\%c{%s%.*s}", negated ? 'P' : 'p', script ? "sc:" : "", OM_SV(name));
     return 0;
 }
 

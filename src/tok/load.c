@@ -315,6 +315,8 @@ static int read_document(struct tok_builder *b, const struct om_json *doc,
         { &tok_decoders, "decoder" },
     };
 
+    b->loader.charsmaps = cuts->charsmaps;
+    b->loader.charsmaps_len = cuts->charsmaps_len;
     OM_TRY(check_document(&b->loader, doc));
     for (size_t i = 0; i < OM_COUNT(stages); i++)
         OM_TRY(tok_builder_component(b, stages[i].stage, om_json_get(doc, stages[i].key)));

@@ -352,8 +352,11 @@ static int charsmap_finish(struct tok_loader *l, const struct om_json *j, void *
 {
     const struct om_json *const text = om_json_get(j, "precompiled_charsmap");
     om_sv base64 = { "", 0 };
+    int64_t index;
 
-    if (om_json_kind(text) != OM_JSON_NULL && !om_json_str(text, &base64))
+    if (om_json_i64(text, &index) && index >= 0 && (uint64_t)index < l->charsmaps_len)
+        base64 = l->charsmaps[index];
+    else if (om_json_kind(text) != OM_JSON_NULL && !om_json_str(text, &base64))
         return om_fail(l->err, OM_E_CONFIG,
                        "key \"precompiled_charsmap\": expected a string, found %s",
                        om_json_kind_text(text));

@@ -34,6 +34,8 @@ static int compile(om_sv source, om_sv pattern, struct tok_regex *re, struct om_
                              PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C,
                              &code, &at, context);
     pcre2_compile_context_free(context);
+    if (!re->code && code == PCRE2_ERROR_HEAP_FAILED)
+        return om_fail(err, OM_E_NOMEM, "out of memory for a regular expression");
     if (re->code) {
         (void)pcre2_jit_compile(re->code, PCRE2_JIT_COMPLETE); /* without it matching interprets */
         return 0;
@@ -44,13 +46,15 @@ static int compile(om_sv source, om_sv pattern, struct tok_regex *re, struct om_
                    (char *)text);
 }
 
-bool tok_regex_compiles(om_sv pcre2)
+int tok_regex_compiles(om_sv pcre2, struct om_error *err)
 {
     PCRE2_SIZE at;
-    int error;
+    int error = 0;
     pcre2_code *const code =
         pcre2_compile((PCRE2_SPTR)pcre2.ptr, pcre2.len, PCRE2_UTF | PCRE2_UCP, &error, &at, NULL);
 
+    if (!code && error == PCRE2_ERROR_HEAP_FAILED)
+        return om_fail(err, OM_E_NOMEM, "out of memory for a regular expression");
     pcre2_code_free(code);
     return code != NULL;
 }

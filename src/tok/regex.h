@@ -17,7 +17,8 @@ void tok_matcher_free(struct tok_matcher *m);
 /* The PCRE2 expression for an Oniguruma one, for tests and messages. */
 int tok_regex_translate(om_sv pattern, struct om_buf *out, struct om_error *err);
 
-bool tok_regex_compiles(om_sv pcre2); /* is it an expression of PCRE2? */
+/* Is it an expression of PCRE2? 1, 0, or a negative code when there was no memory to find out. */
+int tok_regex_compiles(om_sv pcre2, struct om_error *err);
 
 struct tok_pattern {
     const struct tok_regex *regex; /* or NULL, then: */

@@ -7,6 +7,8 @@
 
 #include "tok/unicode.h"
 
+enum { CHARSMAP_LONG = 1024 }; /* bytes */
+
 /* ---- cutting ---- */
 
 static size_t skip_space(om_sv text, size_t i)
@@ -103,11 +105,39 @@ static void cut_model(om_sv text, size_t at, struct tok_cuts *cuts)
     }
 }
 
+/* Long texts of charsmaps in text[*done, end), which has no such key inside of strings: there its
+ * quotes would be escaped. Each is copied as its index. */
+static void copy_charsmaps(om_sv text, size_t end, size_t *done, struct tok_cuts *cuts,
+                           struct om_buf *rest)
+{
+    static const char key[] = "\"precompiled_charsmap\"";
+    const char *hit;
+
+    for (size_t at = *done;
+         cuts->charsmaps_len < TOK_CHARSMAPS &&
+         (hit = memmem(text.ptr + at, end - at, key, sizeof(key) - 1)) != NULL;) {
+        at = skip_space(text, (size_t)(hit - text.ptr) + sizeof(key) - 1);
+        at = at < end && text.ptr[at] == ':' ? skip_space(text, at + 1) : at;
+        if (at >= end || text.ptr[at] != '"')
+            continue;
+        const size_t close = skip_string(text, at);
+        const om_sv value = { text.ptr + at + 1, close - at - 2 };
+        if (close - at < CHARSMAP_LONG || close > end || memchr(value.ptr, '\\', value.len))
+            continue;
+        om_buf_add(rest, text.ptr + *done, at - *done);
+        om_buf_printf(rest, "%zu", cuts->charsmaps_len);
+        cuts->charsmaps[cuts->charsmaps_len++] = value;
+        *done = at = close;
+    }
+}
+
 /* Copy up to a cut, then null in its place. */
-static void copy_without(om_sv text, om_sv cut, size_t *done, struct om_buf *rest)
+static void copy_without(om_sv text, om_sv cut, size_t *done, struct tok_cuts *cuts,
+                         struct om_buf *rest)
 {
     if (!cut.ptr)
         return;
+    copy_charsmaps(text, (size_t)(cut.ptr - text.ptr), done, cuts, rest);
     om_buf_add(rest, text.ptr + *done, (size_t)(cut.ptr - text.ptr) - *done);
     om_buf_adds(rest, "null");
     *done = (size_t)(cut.ptr - text.ptr) + cut.len;
@@ -124,8 +154,9 @@ int tok_cut(om_sv text, struct tok_cuts *cuts, struct om_buf *rest, struct om_er
             if (om_sv_is(m.key, "\"model\"") && text.ptr[m.value] == '{')
                 cut_model(text, m.value + 1, cuts);
     const bool swapped = cuts->vocab.ptr && cuts->merges.ptr && cuts->merges.ptr < cuts->vocab.ptr;
-    copy_without(text, swapped ? cuts->merges : cuts->vocab, &done, rest);
-    copy_without(text, swapped ? cuts->vocab : cuts->merges, &done, rest);
+    copy_without(text, swapped ? cuts->merges : cuts->vocab, &done, cuts, rest);
+    copy_without(text, swapped ? cuts->vocab : cuts->merges, &done, cuts, rest);
+    copy_charsmaps(text, text.len, &done, cuts, rest);
     om_buf_add(rest, text.ptr + done, text.len - done);
     return om_buf_check(rest, err);
 }

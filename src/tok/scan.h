@@ -9,11 +9,15 @@
 #include "base/buf.h"
 #include "tok/model.h"
 
+enum { TOK_CHARSMAPS = 4 };
+
 struct tok_cuts {
     om_sv vocab, merges; /* the values of model.vocab and model.merges; ptr NULL: absent */
+    om_sv charsmaps[TOK_CHARSMAPS]; /* long texts of precompiled_charsmap, without quotes */
+    size_t charsmaps_len;
 };
 
-/* Copy text to rest with null for the two values. A text that is no JSON is copied as it is. */
+/* Copy text to rest, with null for the two values and its index for each charsmap. A text that is no JSON is copied as it is. */
 int tok_cut(om_sv text, struct tok_cuts *cuts, struct om_buf *rest, struct om_error *err);
 
 struct tok_entries {

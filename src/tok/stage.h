@@ -15,6 +15,8 @@ struct tok_loader {
     struct om_arena *arena; /* the tokenizer's */
     struct om_error *err;
     unsigned depth;         /* of components within components */
+    const om_sv *charsmaps; /* long texts, which stand as numbers in the JSON: see scan.h */
+    size_t charsmaps_len;
 };
 
 enum tok_field_kind {

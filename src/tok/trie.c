@@ -26,6 +26,8 @@ static uint64_t chunk_at(om_sv text, size_t depth)
 
     for (size_t i = 0; i < n; i++)
         bytes = bytes << 8 | (uint8_t)text.ptr[depth + i];
+    if (n == 0)
+        return 0;
     return bytes << 8 * (CHUNK + 1 - n) | OM_MIN(left, (size_t)CHUNK + 1);
 }
 
