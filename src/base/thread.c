@@ -98,7 +98,7 @@ void om_parallel(size_t n, size_t grain, void (*fn)(void *user, size_t begin, si
 enum { SLOTS_MAX = 64 };
 
 struct pipe {
-    const struct om_pipeline *p;
+    const struct om_relay *p;
     pthread_mutex_t lock;
     pthread_cond_t made, room;
     /* under the lock */
@@ -166,7 +166,7 @@ static int use_all(struct pipe *q)
     return rc;
 }
 
-int om_pipeline_run(const struct om_pipeline *p)
+int om_relay_run(const struct om_relay *p)
 {
     struct pipe q = { .p = p,
                       .lock = PTHREAD_MUTEX_INITIALIZER,

@@ -14,12 +14,12 @@ void om_parallel(size_t n, size_t grain, void (*fn)(void *user, size_t begin, si
  * in one of the slots from make() to the end of use(). Nothing waits for a thread that has not begun: what nobody has taken yet is
  * made here, which also is what happens where threads cannot be made, with a single slot or a single CPU. Stops at the first
  * failure of use() and gives it. */
-struct om_pipeline {
+struct om_relay {
     size_t n, slots;
     void (*make)(void *user, size_t slot, size_t item);
     int (*use)(void *user, size_t slot, size_t item);
     void *user;
 };
-int om_pipeline_run(const struct om_pipeline *p);
+int om_relay_run(const struct om_relay *p);
 
 #endif

@@ -196,11 +196,11 @@ static int write_chunk(void *user, size_t slot, size_t item)
 static int stream_chunks(struct transform *x)
 {
     const size_t n = chunk_count(x);
-    const struct om_pipeline p = {
+    const struct om_relay p = {
         .n = n, .slots = OM_MIN(n, SLOTS), .make = make_chunk, .use = write_chunk, .user = x
     };
 
-    return om_pipeline_run(&p);
+    return om_relay_run(&p);
 }
 
 /* Long rows that stay as they are need no buffer. */

@@ -86,12 +86,12 @@ static void pipeline(struct test *t)
         const bool fails = k % 2 == 1 && n > 0;
         struct belt b = { .n_slots = slots[k / 2 / OM_COUNT(sizes)],
                           .fail_at = fails ? n / 2 : SIZE_MAX };
-        const struct om_pipeline p = {
+        const struct om_relay p = {
             .n = n, .slots = b.n_slots, .make = make_item, .use = use_item, .user = &b
         };
 
         test_case(t, "%zu items, %zu slots, %s", n, b.n_slots, fails ? "fails" : "works");
-        CHECK_INT(t, om_pipeline_run(&p), fails ? OM_E_IO : 0);
+        CHECK_INT(t, om_relay_run(&p), fails ? OM_E_IO : 0);
         CHECK_INT(t, b.used, fails ? n / 2 + 1 : n);
         CHECK(t, fails || (size_t)b.made == n);
         CHECK(t, (size_t)b.made <= b.used + b.n_slots);
