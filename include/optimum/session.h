@@ -16,16 +16,29 @@ extern "C" {
 
 enum om_ort_opt_level { OM_ORT_OPT_ALL, OM_ORT_OPT_EXTENDED, OM_ORT_OPT_BASIC, OM_ORT_OPT_NONE };
 
+/* An execution provider of ONNX Runtime by its name ("CUDAExecutionProvider") and its options,
+ * those of Python's provider_options ("device_id": "0"). */
+struct om_provider {
+    const char *name;
+    const char *const *option_keys, *const *option_values;
+    size_t n_options;
+};
+
 struct om_session_opts {
     uint32_t struct_size; /* set by OM_SESSION_OPTS_INIT; lets the struct grow */
     int intra_op_threads; /* 0: ONNX Runtime's default */
     int inter_op_threads; /* likewise */
     enum om_ort_opt_level opt_level;
     bool disable_prepacking;    /* less memory, a little slower for many rows */
-    const char *provider;       /* NULL: CPUExecutionProvider; CUDAExecutionProvider */
+    const char *provider;       /* NULL: CPUExecutionProvider */
     const char *profile_prefix; /* om_session_free() writes PREFIX_<time>.json; NULL: no profile */
     const char *const *config_keys, *const *config_values; /* extra session config entries */
     size_t n_config;
+    /* In order of preference, the CPU is always the last; NULL: provider alone. One that the
+     * library lacks is an error that lists those it has. Sessions run on CUDA take and return
+     * tensors in the CPU's memory. */
+    const struct om_provider *providers;
+    size_t n_providers;
 };
 #define OM_SESSION_OPTS_INIT                          \
     {                                                 \

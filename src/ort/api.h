@@ -23,6 +23,7 @@ struct ort_value;
 struct ort_type_info;
 struct ort_shape_info;
 struct ort_cuda_options;
+struct ort_tensorrt_options;
 
 /* OrtErrorCode, OrtLoggingLevel, ONNXType: the values this library looks at. */
 enum {

@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 
-#include "base/buf.h"
 #include "base/file.h"
 
 #define SESSION_ARENA_MAX (256u << 20)
@@ -33,52 +32,6 @@ struct side {
 };
 
 /* ---- options ---- */
-
-static int use_cuda(const struct om_ort *ort, struct ort_session_options *o, struct om_error *err)
-{
-    struct ort_cuda_options *cuda = NULL;
-    int rc = om_ort_check(ort, ort->create_cuda_options(&cuda), err);
-
-    if (rc == 0)
-        rc = om_ort_check(ort, ort->append_cuda(o, cuda), err);
-    if (cuda)
-        ort->release_cuda_options(cuda);
-    return rc;
-}
-
-/* Whether this build of ONNX Runtime has the provider; else a message that lists what it has. */
-static int check_provider(const struct om_ort *ort, const char *provider, struct om_error *err)
-{
-    struct om_buf have = OM_BUF_INIT(4096);
-    char **names = NULL;
-    bool found = false;
-    int n = 0, rc = 0;
-
-    OM_TRY(om_ort_check(ort, ort->available_providers(&names, &n), err));
-    for (int i = 0; i < n && !found; i++) {
-        found = strcmp(names[i], provider) == 0;
-        om_buf_printf(&have, "%s%s", i ? ", " : "", names[i]);
-    }
-    if (!found)
-        rc = om_fail(err, OM_E_RUNTIME, "provider %s is not in %s, which has %s", provider,
-                     ort->path, have.ptr ? have.ptr : "none");
-    om_buf_release(&have);
-    (void)om_ort_check(ort, ort->release_providers(names, n), NULL);
-    return rc;
-}
-
-static int use_provider(const struct om_ort *ort, struct ort_session_options *o,
-                        const char *provider, struct om_error *err)
-{
-    if (!provider || strcmp(provider, "CPUExecutionProvider") == 0)
-        return 0;
-    if (strcmp(provider, "CUDAExecutionProvider") != 0)
-        return om_fail(err, OM_E_USAGE,
-                       "provider \"%s\": expected CPUExecutionProvider or CUDAExecutionProvider",
-                       provider);
-    OM_TRY(check_provider(ort, provider, err));
-    return om_wrap(err, use_cuda(ort, o, err), "%s", provider);
-}
 
 static int check_opts(const struct om_session_opts *o, struct om_error *err)
 {
@@ -137,7 +90,10 @@ static int apply_opts(const struct om_ort *ort, struct ort_session_options *so,
     if (o->profile_prefix)
         OM_TRY(om_ort_check(ort, ort->enable_profiling(so, o->profile_prefix), err));
     OM_TRY(apply_config(ort, so, o, err));
-    return use_provider(ort, so, o->provider, err);
+    if (o->providers)
+        return om_ort_use_providers(ort, so, o->providers, o->n_providers, err);
+    return om_ort_use_providers(ort, so, &(struct om_provider){ .name = o->provider },
+                                o->provider ? 1 : 0, err);
 }
 
 static int make_options(const struct om_ort *ort, const struct om_session_opts *o,

@@ -24,4 +24,8 @@ struct om_session {
     struct om_arena arena; /* owns the label and the ports */
 };
 
+/* Let sessions made with so prefer these providers, in their order (src/ort/providers.c). */
+int om_ort_use_providers(const struct om_ort *ort, struct ort_session_options *so,
+                         const struct om_provider *list, size_t n, struct om_error *err);
+
 #endif

@@ -680,7 +680,10 @@ out:
 static void good_options(struct test *t)
 {
     static const char *const keys[] = { "session.set_denormal_as_zero" }, *const values[] = { "1" };
+    static const struct om_provider cpu[] = { { .name = "CPUExecutionProvider" } };
     const struct om_session_opts cases[] = {
+        { .struct_size = sizeof(struct om_session_opts), .providers = cpu, .n_providers = 1 },
+        { .struct_size = sizeof(struct om_session_opts), .provider = "x", .providers = cpu },
         { .struct_size = sizeof(struct om_session_opts), .opt_level = OM_ORT_OPT_NONE },
         { .struct_size = sizeof(struct om_session_opts), .opt_level = OM_ORT_OPT_BASIC },
         { .struct_size = sizeof(struct om_session_opts), .opt_level = OM_ORT_OPT_EXTENDED },
@@ -721,6 +724,10 @@ static void good_options(struct test *t)
 static void wrong_options(struct test *t)
 {
     static const char *const keys[] = { "" }, *const values[] = { "1" }, *const none[] = { NULL };
+    static const struct om_provider no_name,
+        two[] = { { .name = "CPUExecutionProvider" }, { "CPUExecutionProvider", keys, values, 1 } },
+        half[] = { { "CPUExecutionProvider", keys, none, 1 } },
+        bare[] = { { "CPUExecutionProvider", NULL, NULL, 1 } };
     const struct {
         struct om_session_opts o;
         int code;
@@ -734,8 +741,22 @@ static void wrong_options(struct test *t)
           OM_E_USAGE,
           "optimization level 9" },
         { { .struct_size = sizeof(struct om_session_opts), .provider = "TPUExecutionProvider" },
+          OM_E_RUNTIME,
+          "provider TPUExecutionProvider is not in " },
+        { { .struct_size = sizeof(struct om_session_opts),
+            .providers = &no_name,
+            .n_providers = 1 },
           OM_E_USAGE,
-          "\"TPUExecutionProvider\": expected CPUExecutionProvider or CUDAExecutionProvider" },
+          "provider 0 has no name" },
+        { { .struct_size = sizeof(struct om_session_opts), .providers = two, .n_providers = 2 },
+          OM_E_USAGE,
+          "provider CPUExecutionProvider: unknown option \"\", it has none" },
+        { { .struct_size = sizeof(struct om_session_opts), .providers = half, .n_providers = 1 },
+          OM_E_USAGE,
+          "provider CPUExecutionProvider: option 0 has no value" },
+        { { .struct_size = sizeof(struct om_session_opts), .providers = bare, .n_providers = 1 },
+          OM_E_USAGE,
+          "provider CPUExecutionProvider: 1 options, but no keys or values" },
         { { .struct_size = sizeof(struct om_session_opts), .n_config = 1 },
           OM_E_USAGE,
           "1 config entries, but no keys" },
@@ -760,6 +781,25 @@ static void wrong_options(struct test *t)
         check_refused(t, &add_model, &cases[i].o, cases[i].code, cases[i].want,
                       "model in memory: ");
     }
+}
+
+/* A provider that every published build of ONNX Runtime has beside the CPU. */
+static void provider_list(struct test *t)
+{
+    static const struct om_provider list[] = { { .name = "AzureExecutionProvider" },
+                                               { .name = "CPUExecutionProvider" } };
+    struct om_session_opts o = OM_SESSION_OPTS_INIT;
+    struct om_buf b = model_bytes(&add_model);
+    struct om_error err = OM_ERROR_INIT;
+    struct om_session *s = NULL;
+
+    o.providers = list;
+    o.n_providers = OM_COUNT(list);
+    if (have_ort(t) && om_session_open_bytes(NULL, b.ptr, b.len, NULL, &o, &s, &err) < 0)
+        CHECK_HAS(t, om_error_text(&err), "AzureExecutionProvider"); /* a build of one's own */
+    om_session_free(s);
+    om_error_release(&err);
+    om_buf_release(&b);
 }
 
 /* The CPU build refuses CUDA by name; a build with it may also lack the driver. */
@@ -1016,6 +1056,7 @@ const struct test_entry t_session[] = {
     { "external data", external_data },
     { "options", good_options },
     { "wrong options", wrong_options },
+    { "provider list", provider_list },
     { "cuda", cuda },
     { "profile", profile },
     { "warnings", warnings },
