@@ -29,6 +29,8 @@ struct om_arch {
      * cache, position_ids is left out where the task has none. Of a decoder part for SEQ2SEQ (its
      * encoder takes input_ids, attention_mask). */
     const char *const *inputs;
+    /* Whether a configuration makes use of one of them. NULL: of all. */
+    bool (*takes)(const void *cfg, const char *input);
     void (*kv)(const void *cfg, struct om_kv *kv); /* DECODER and SEQ2SEQ */
     /* ENCODER, DECODER: the body. wants: the head that follows. */
     void (*build)(om_scope root, const void *cfg, enum om_head head, struct om_body *body);

@@ -66,6 +66,10 @@ static const char *const *input_names(const struct build *bd)
 /* Whether the file takes an input that its architecture lists. */
 static bool takes_input(const struct build *bd, const char *name)
 {
+    const struct om_arch *arch = bd->job->arch;
+
+    if (arch->takes && !arch->takes(bd->job->cfg, name))
+        return false;
     if (strcmp(name, "position_ids") == 0)
         return bd->job->task->positions;
     if (strcmp(name, "past_key_values") == 0)

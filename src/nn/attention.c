@@ -20,6 +20,33 @@ om_val om_merge_heads(om_scope s, om_val x)
     return om_reshape(s, om_transpose(s, x, swap_heads, 4), dims, 3);
 }
 
+/* Heads of one kind, [B,S,groups,n * d] or, of one group, [B,S,n * d]: [B,groups * n,S,d]. */
+static om_val heads_of(om_scope s, const struct om_fused *f, om_val x, int64_t heads)
+{
+    const om_dim dims[] = { om_axis(s, x, 0), om_axis(s, x, 1), om_int(s, heads),
+                            om_int(s, f->head_dim) };
+
+    if (heads != f->groups || f->groups == 1)
+        x = om_reshape(s, x, dims, 4);
+    return om_transpose(s, x, swap_heads, 4);
+}
+
+void om_split_fused(om_scope s, const struct om_fused *f, om_val x, struct om_attend *at)
+{
+    const int64_t q = f->heads / f->groups * f->head_dim, k = f->kv_heads / f->groups * f->head_dim;
+    const int64_t sizes[] = { q, k, k };
+    const om_dim dims[] = { om_axis(s, x, 0), om_axis(s, x, 1), om_int(s, f->groups),
+                            om_int(s, q + 2 * k) };
+    om_val part[3];
+
+    if (f->groups > 1)
+        x = om_reshape(s, x, dims, 4);
+    om_split(s, x, -1, sizes, 3, part);
+    at->q = heads_of(s, f, part[0], f->heads);
+    at->k = heads_of(s, f, part[f->value_first ? 2 : 1], f->kv_heads);
+    at->v = heads_of(s, f, part[f->value_first ? 1 : 2], f->kv_heads);
+}
+
 om_val om_attend(om_scope s, const struct om_attend *a)
 {
     const om_val in[] = { a->q, a->k, a->v, a->mask };

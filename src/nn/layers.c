@@ -80,6 +80,13 @@ om_val om_layer_norm(om_scope s, om_val x, double eps)
     return om_emit(s, OM_OP_LayerNormalization, OM_VALS(x, weight, om_weight(s, "bias")), attrs, 2);
 }
 
+om_val om_layer_norm_nobias(om_scope s, om_val x, double eps)
+{
+    const struct om_attr attrs[] = { OM_ATTR_I("axis", -1), OM_ATTR_F("epsilon", eps) };
+
+    return om_emit(s, OM_OP_LayerNormalization, OM_VALS(x, om_weight(s, "weight")), attrs, 2);
+}
+
 om_val om_rms_norm(om_scope s, om_val x, double eps)
 {
     const struct om_attr attrs[] = { OM_ATTR_I("axis", -1), OM_ATTR_F("epsilon", eps) };

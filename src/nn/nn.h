@@ -124,6 +124,7 @@ om_val om_linear_with(om_scope s, om_val x, om_val weight, om_val bias);
 om_val om_embed(om_scope s, om_val ids);
 om_val om_embed_with(om_scope s, om_val table, om_val ids); /* table as om_weight_stored() gives it */
 om_val om_layer_norm(om_scope s, om_val x, double eps);  /* last axis; "weight", "bias" */
+om_val om_layer_norm_nobias(om_scope s, om_val x, double eps); /* a bias in the checkpoint is not looked at */
 om_val om_rms_norm(om_scope s, om_val x, double eps);    /* last axis; "weight"; x may be wide, the result is not */
 om_val om_softmax(om_scope s, om_val x, int64_t axis);
 om_val om_mean(om_scope s, om_val x, int64_t axis, bool keepdims);
@@ -141,6 +142,15 @@ struct om_attend {
 };
 om_val om_attend(om_scope s, const struct om_attend *a); /* -> [B,h,S,dv] */
 
+/* Queries, keys and values that one linear layer gave, [B,S,(h + 2 k) d]: groups of heads one after another, in each of
+ * them its queries, then its keys, then its values. One group: all queries first (GPT-2). As many as heads: q, k and v of
+ * the first head, of the second ... (Megatron). */
+struct om_fused {
+    int64_t groups, heads, kv_heads, head_dim; /* heads, kv_heads: of all groups, multiples of groups */
+    bool value_first;                          /* values stand before keys */
+};
+void om_split_fused(om_scope s, const struct om_fused *f, om_val x, struct om_attend *at); /* sets q, k, v */
+
 /* Masks (nn/mask.c, nn/causal.c). attention_mask: int64 [B,T], 1 keeps, 0 hides. As PyTorch's models do, encoders add a
  * mask to the scores, where a query that sees no key weighs all of them equally; decoders select with a bool mask, where
  * such a query (padding on the left) gets zeros. */
@@ -153,6 +163,17 @@ struct om_causal {
     int64_t window;        /* 0, or how many keys a query sees (itself included) */
 };
 om_val om_mask_causal(om_scope s, const struct om_causal *c);       /* bool [B or 1,1,S,T] */
+
+/* Attention with linear biases (nn/alibi.c; Press et al., 2022): of each head a slope times the key's position. */
+struct om_alibi {
+    int64_t heads;
+    double most;   /* slopes are 2^-(most i/n), i = 1 .. n, n the power of two from heads up; 8 in the paper */
+    bool bfloat16; /* slopes, positions and products are rounded to it */
+};
+om_val om_alibi(om_scope s, const struct om_alibi *a, om_val positions); /* int64 [B,T] -> wide [B,h,1,T] */
+void om_alibi_slopes(const struct om_alibi *a, float *out);               /* of every head */
+/* How many tokens a text has up to each one, itself included: int64 [B,T]. */
+om_val om_count_tokens(om_scope s, om_val attention_mask);
 
 /* The cache (nn/cache.c): with past inputs, prepend layer i's past to *k and *v (axis 2); record present outputs where
  * the file has them. Does nothing in a file without a cache. */
@@ -194,6 +215,7 @@ struct om_rope_config {
 struct om_rope_defaults {
     double theta, partial;
     int64_t head_dim, max_position;
+    const char *theta_key, *partial_key; /* NULL: "rope_theta", "partial_rotary_factor" */
 };
 /* Read rope_theta, rope_scaling, partial_rotary_factor ... of config.json. An unknown type or a bad parameter is an error
  * that names the key. */

@@ -144,8 +144,10 @@ static int read_common(struct om_arena *a, const struct om_json *doc, const stru
                                                       "original_max_position_embeddings", 0),
                                         OM_FIELD_END };
     const struct om_field shape[] = {
-        OM_FIELD_F64(struct om_rope_config, theta, "rope_theta", d->theta),
-        OM_FIELD_F64(struct om_rope_config, partial, "partial_rotary_factor", d->partial),
+        OM_FIELD_F64(struct om_rope_config, theta, d->theta_key ? d->theta_key : "rope_theta",
+                     d->theta),
+        OM_FIELD_F64(struct om_rope_config, partial,
+                     d->partial_key ? d->partial_key : "partial_rotary_factor", d->partial),
         OM_FIELD_END
     };
     const struct om_json *nested = src->params;

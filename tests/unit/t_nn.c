@@ -421,11 +421,83 @@ static void hidden_keys(struct test *t)
     fixture_close(&f);
 }
 
+/* The slopes of the paper: of 8 heads 1/2 .. 1/256; of 12 these and every second one of 16. */
+static void alibi_slopes(struct test *t)
+{
+    static const struct {
+        struct om_alibi a;
+        float want[6];
+    } cases[] = {
+        { { .heads = 4, .most = 8 }, { 0.25f, 0.0625f, 0.015625f, 0.00390625f } },
+        { { .heads = 6, .most = 8 }, { 0.25f, 0.0625f, 0.015625f, 0.00390625f, 0.5f, 0.125f } },
+        { { .heads = 1, .most = 3 }, { 0.125f } },
+        { { .heads = 3, .most = 5 }, { 0.1767767f, 0.03125f, 0.4204482f } },
+        { { .heads = 3, .most = 5, .bfloat16 = true }, { 0.1767578f, 0.03125f, 0.4199219f } },
+    };
+
+    for (size_t i = 0; i < OM_COUNT(cases); i++) {
+        float got[6];
+
+        om_alibi_slopes(&cases[i].a, got);
+        for (int64_t h = 0; h < cases[i].a.heads; h++) {
+            test_case(t, "%" PRId64 " heads, head %" PRId64, cases[i].a.heads, h);
+            CHECK(t, fabsf(got[h] - cases[i].want[h]) < 1e-7f);
+        }
+    }
+}
+
+/* Which columns of a fused layer become which head: 4 query heads, 2 key heads of size 1. */
+static void fused_heads(struct test *t)
+{
+    static const struct {
+        struct om_fused f;
+        float want[3][4];
+    } cases[] = {
+        { { .groups = 1, .heads = 4, .kv_heads = 2 }, { { 0, 1, 2, 3 }, { 4, 5 }, { 6, 7 } } },
+        { { .groups = 2, .heads = 4, .kv_heads = 2 }, { { 0, 1, 4, 5 }, { 2, 6 }, { 3, 7 } } },
+        { { .groups = 2, .heads = 4, .kv_heads = 2, .value_first = true },
+          { { 0, 1, 4, 5 }, { 3, 7 }, { 2, 6 } } },
+    };
+    static const char *const axes[] = { "1", "1", "8", NULL }, *const names[] = { "q", "k", "v" };
+    static const float x[] = { 0, 1, 2, 3, 4, 5, 6, 7 };
+    static const int64_t dims[] = { 1, 1, 8 };
+    const struct om_tensor in = {
+        .name = "x", .dtype = OM_F32, .rank = 3, .dims = dims, .data = x
+    };
+    const struct om_ref_opts opts = { .ctx = NULL };
+
+    for (size_t i = 0; i < OM_COUNT(cases); i++) {
+        struct om_fused how = cases[i].f;
+        struct om_attend at = { 0 };
+        struct om_tensor *out;
+        struct fixture f;
+        om_scope root;
+        size_t n = 0;
+
+        if (!fixture_open(t, &f, tensors, OM_COUNT(tensors), config))
+            return;
+        root = fixture_begin(t, &f);
+        how.head_dim = 1;
+        om_split_fused(root, &how, om_builder_input(&f.b, "x", OM_F32, axes), &at);
+        for (int k = 0; k < 3; k++)
+            om_output(root, names[k], k == 0 ? at.q : k == 1 ? at.k : at.v);
+        CHECK_OK(t, fixture_finish(&f), &f.err);
+        CHECK_OK(t, om_ref_run(f.g, &in, 1, &opts, &f.arena, &out, &n, &f.err), &f.err);
+        for (size_t k = 0; k < n; k++)
+            for (int64_t h = 0; h < out[k].dims[1]; h++) {
+                test_case(t, "case %zu, head %" PRId64 " of %s", i, h, names[k]);
+                CHECK(t, ((const float *)out[k].data)[h] == cases[i].want[k][h]);
+            }
+        fixture_close(&f);
+    }
+}
+
 const struct test_entry t_nn[] = {
     { "scopes", scopes },           { "missing", missing },
     { "surplus", surplus },         { "missing_without_end", missing_without_end },
     { "limits", limits },           { "storage", storage },
     { "transposed", transposed },   { "fixed_axes", fixed_axes },
     { "mistakes", mistakes },       { "activations", activations },
-    { "hidden_keys", hidden_keys }, TEST_END
+    { "hidden_keys", hidden_keys }, { "alibi_slopes", alibi_slopes },
+    { "fused_heads", fused_heads }, TEST_END
 };
