@@ -22,7 +22,9 @@ enum om_model_class {
     OM_MODEL_QUESTION_ANSWERING,
     OM_MODEL_SEQUENCE_CLASSIFICATION,
     OM_MODEL_TOKEN_CLASSIFICATION,
-    OM_MODEL_MULTIPLE_CHOICE
+    OM_MODEL_MULTIPLE_CHOICE,
+    OM_MODEL_CAUSAL_LM, /* these two are run by om_generate() of <optimum/generation.h> */
+    OM_MODEL_SEQ2SEQ_LM
 };
 
 /* Strings and structs are borrowed for the call. There is no use_io_binding: runs read their inputs
@@ -42,6 +44,12 @@ struct om_model_opts {
     const char *export_dir; /* where an export is written; NULL: a temporary directory (in TMPDIR,
                              * else /tmp) that om_model_free() removes */
     const struct om_session_opts *session; /* provider, threads, ...; NULL: the defaults */
+
+    /* Of models that generate. file_name is that of OM_MODEL_CAUSAL_LM, those below are of
+     * OM_MODEL_SEQ2SEQ_LM; NULL: found by their usual names. */
+    const char *encoder_file_name, *decoder_file_name, *decoder_with_past_file_name;
+    bool no_cache;  /* "use_cache=False": files without past keys and values */
+    bool no_merged; /* "use_merged=False": a pair of decoders even where there is a merged one */
 };
 #define OM_MODEL_OPTS_INIT                          \
     {                                               \
@@ -61,7 +69,7 @@ OM_API void om_model_free(struct om_model *m); /* accepts NULL */
 
 /* What config.json says, with the defaults of Transformers. All of it belongs to the model. */
 struct om_model_info {
-    const char *file;         /* the .onnx file that is run */
+    const char *file;         /* the .onnx file that is run; of an encoder-decoder: its decoder */
     const char *dir;          /* where config.json is; tokenizer files lie there too */
     const char *model_type;   /* "distilbert" */
     const char *problem_type; /* "single_label_classification", ...; NULL: not given */
@@ -69,6 +77,9 @@ struct om_model_info {
     const char *const *labels; /* num_labels of them, by id; NULL where id2label leaves one out */
     int64_t pad_token_id;      /* -1: none */
     const char *config;        /* the whole text of config.json */
+    const char *encoder_file;  /* of OM_MODEL_SEQ2SEQ_LM, else NULL */
+    const char *decoder_with_past_file; /* for all steps but the first; NULL: file has them all */
+    bool is_encoder_decoder;
 };
 OM_API const struct om_model_info *om_model_get_info(const struct om_model *m);
 /* A key of the top level of config.json. False, and *out untouched, when it is absent or of another
@@ -80,6 +91,9 @@ OM_API bool om_model_config_bool(const struct om_model *m, const char *key, bool
 /* The session, for its inputs and outputs and for runs without the defaults below. It belongs to
  * the model. */
 OM_API struct om_session *om_model_session(const struct om_model *m);
+/* Those of encoder_file and decoder_with_past_file; NULL where there is none. */
+OM_API struct om_session *om_model_encoder(const struct om_model *m);
+OM_API struct om_session *om_model_decoder_with_past(const struct om_model *m);
 
 /* Run on inputs by name, in any order; names, shapes and data are read during the call only. *out
  * stands alone: it is to be freed with om_results_free() and may outlive the model.

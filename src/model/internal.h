@@ -11,7 +11,8 @@
 
 struct om_model {
     struct om_arena arena;
-    struct om_session *session;
+    struct om_session *session;             /* of info.file */
+    struct om_session *encoder, *with_past; /* NULL: the class has none */
     struct om_config config;
     struct om_model_info info;
     const char *temporary; /* a directory to remove with the model; NULL: none */
@@ -28,15 +29,20 @@ int om_onnx_files_add(struct om_onnx_files *f, const char *path, struct om_error
 /* Those below dir, files before subdirectories; links to directories are not followed. */
 int om_onnx_files_list(struct om_arena *a, const char *dir, struct om_onnx_files *out,
                        struct om_error *err);
-/* The one to run, by the rules of om_model_open(). where is the model, for messages; there is at
- * least one file. */
+
+/* The files that are run: the model or the decoder, and what an encoder-decoder has besides. */
+struct om_onnx_choice {
+    const char *file, *encoder, *with_past; /* the latter two may be NULL */
+};
+/* By the rules of om_model_open(). where is the model, for messages; there is at least one file. */
 int om_onnx_files_choose(struct om_ctx *ctx, const char *where, const struct om_onnx_files *f,
-                         const char *file_name, const char **path, struct om_error *err);
+                         const struct om_model_opts *o, struct om_onnx_choice *out,
+                         struct om_error *err);
 
 /* The directory that om_model_open() runs from: found, downloaded or exported. */
 struct om_model_place {
-    const char *file; /* the .onnx file */
-    const char *dir;  /* of config.json */
+    struct om_onnx_choice files;
+    const char *dir; /* of config.json */
 };
 /* Strings are the model's arena's; m->temporary is set when one was made. */
 int om_model_locate(struct om_ctx *ctx, struct om_model *m, const struct om_model_opts *o,

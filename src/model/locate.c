@@ -32,24 +32,34 @@ static bool has_config(struct om_arena *a, const char *dir)
     return path && om_file_exists(path);
 }
 
+/* Relative paths below dir become full ones. */
+static int place_files(const struct search *s, const char *dir, const struct om_onnx_choice *c,
+                       struct om_onnx_choice *out, struct om_error *err)
+{
+    out->file = om_path_join(s->arena, dir, c->file);
+    out->encoder = c->encoder ? om_path_join(s->arena, dir, c->encoder) : NULL;
+    out->with_past = c->with_past ? om_path_join(s->arena, dir, c->with_past) : NULL;
+    return out->file && !c->encoder == !out->encoder && !c->with_past == !out->with_past
+               ? 0
+               : no_memory(err);
+}
+
 /* *found stays false where there is no .onnx file. dir is that of the files, top the one above the
  * subfolder. */
 static int find_in_dir(const struct search *s, const char *top, const char *dir,
-                       const char *file_name, bool *found, struct om_model_place *out,
+                       const struct om_model_opts *names, bool *found, struct om_model_place *out,
                        struct om_error *err)
 {
     struct om_onnx_files files = { 0 };
-    const char *path = NULL;
+    struct om_onnx_choice choice = { 0 };
     int rc = om_onnx_files_list(s->arena, dir, &files, err);
 
     *found = rc == 0 && files.len > 0;
     if (*found)
-        rc = om_onnx_files_choose(s->ctx, dir, &files, file_name, &path, err);
-    if (*found && rc == 0) {
-        out->file = om_path_join(s->arena, dir, path);
-        out->dir = has_config(s->arena, dir) ? dir : top;
-        rc = out->file ? 0 : no_memory(err);
-    }
+        rc = om_onnx_files_choose(s->ctx, dir, &files, names, &choice, err);
+    if (*found && rc == 0)
+        rc = place_files(s, dir, &choice, &out->files, err);
+    out->dir = has_config(s->arena, dir) ? dir : top;
     om_onnx_files_release(&files);
     return rc;
 }
@@ -67,7 +77,7 @@ static int find_local(const struct search *s, bool *found, struct om_model_place
                        s->opts->revision, top);
     if (!om_dir_exists(dir))
         return om_fail(err, OM_E_MISSING, "%s: no such directory", dir);
-    return find_in_dir(s, top, dir, s->opts->file_name, found, out, err);
+    return find_in_dir(s, top, dir, s->opts, found, out, err);
 }
 
 /* ---- a repository of the Hub ---- */
@@ -118,38 +128,51 @@ static int list_repo(const struct search *s, const struct om_hub_repo *repo,
     return 0;
 }
 
-/* The file with its external data, which the original looks for under this name only. */
+/* A file with its external data, which the original looks for under this name only. */
 static int fetch(const struct search *s, struct om_hub_repo *repo, const char *path,
-                 struct om_model_place *out, struct om_error *err)
+                 const char **out, struct om_error *err)
 {
-    const char *data = om_arena_printf(s->arena, "%s_data", path), *file = NULL;
+    const char *data, *file = NULL;
 
+    if (!path)
+        return 0;
+    data = om_arena_printf(s->arena, "%s_data", path);
     if (!data)
         return no_memory(err);
     OM_TRY(om_hub_fetch(repo, om_sv_str(data), &file, err));
     OM_TRY(om_hub_fetch(repo, om_sv_str(path), &file, err));
     if (!file)
         return om_fail(err, OM_E_MISSING, "%s: %s is not there", s->opts->model, path);
-    out->file = om_arena_str(s->arena, om_sv_str(file));
+    *out = om_arena_str(s->arena, om_sv_str(file));
+    return *out ? 0 : no_memory(err);
+}
+
+static int fetch_all(const struct search *s, struct om_hub_repo *repo,
+                     const struct om_onnx_choice *c, struct om_model_place *out,
+                     struct om_error *err)
+{
+    OM_TRY(fetch(s, repo, c->encoder, &out->files.encoder, err));
+    OM_TRY(fetch(s, repo, c->file, &out->files.file, err));
+    OM_TRY(fetch(s, repo, c->with_past, &out->files.with_past, err));
     out->dir = om_arena_str(s->arena, om_sv_str(om_hub_dir(repo)));
-    return out->file && out->dir ? 0 : no_memory(err);
+    return out->dir ? 0 : no_memory(err);
 }
 
 static int find_on_hub(const struct search *s, bool *found, struct om_model_place *out,
                        struct om_error *err)
 {
     struct om_onnx_files files = { 0 };
+    struct om_onnx_choice choice = { 0 };
     struct om_hub_repo *repo = NULL;
-    const char *path = NULL;
     int rc;
 
     OM_TRY(open_repo(s, &repo, err));
     rc = list_repo(s, repo, &files, err);
     *found = rc == 0 && files.len > 0;
     if (*found)
-        rc = om_onnx_files_choose(s->ctx, s->opts->model, &files, s->opts->file_name, &path, err);
-    if (path && rc == 0)
-        rc = fetch(s, repo, path, out, err);
+        rc = om_onnx_files_choose(s->ctx, s->opts->model, &files, s->opts, &choice, err);
+    if (*found && rc == 0)
+        rc = fetch_all(s, repo, &choice, out, err);
     om_onnx_files_release(&files);
     om_hub_close(repo);
     return rc;
@@ -182,7 +205,25 @@ static const char *const tasks[] = {
     [OM_MODEL_SEQUENCE_CLASSIFICATION] = "text-classification",
     [OM_MODEL_TOKEN_CLASSIFICATION] = "token-classification",
     [OM_MODEL_MULTIPLE_CHOICE] = "multiple-choice",
+    [OM_MODEL_CAUSAL_LM] = "text-generation",
+    [OM_MODEL_SEQ2SEQ_LM] = "text2text-generation",
 };
+
+static bool is_generator(enum om_model_class c)
+{
+    return c == OM_MODEL_CAUSAL_LM || c == OM_MODEL_SEQ2SEQ_LM;
+}
+
+static const char *export_task(const struct search *s)
+{
+    const struct om_model_opts *o = s->opts;
+
+    if (o->task)
+        return o->task;
+    if (!is_generator(o->model_class) || o->no_cache)
+        return tasks[o->model_class];
+    return om_arena_printf(s->arena, "%s-with-past", tasks[o->model_class]);
+}
 
 static int make_temporary(struct om_model *m, struct om_error *err)
 {
@@ -216,10 +257,26 @@ void om_model_remove_dir(const char *dir)
     om_arena_release(&a);
 }
 
+/* The names of files that the options ask for are those of files that are found, not made. */
+static void warn_of_names(const struct search *s)
+{
+    const struct om_model_opts *o = s->opts;
+    const char *names[] = { o->file_name, o->encoder_file_name, o->decoder_file_name,
+                            o->decoder_with_past_file_name };
+
+    for (size_t i = 0; i < OM_COUNT(names); i++)
+        if (names[i])
+            om_log(s->ctx, OM_LOG_WARNING, "the file name %s is ignored: the model is exported",
+                   names[i]);
+}
+
 static int export_model(const struct search *s, struct om_model *m, struct om_model_place *out,
                         struct om_error *err)
 {
     const struct om_model_opts *o = s->opts;
+    const struct om_model_opts own = { .model_class = o->model_class,
+                                       .no_cache = o->no_cache,
+                                       .no_merged = o->no_merged };
     struct om_export_opts e = OM_EXPORT_OPTS_INIT;
     const char *dir;
     bool found;
@@ -227,22 +284,20 @@ static int export_model(const struct search *s, struct om_model *m, struct om_mo
     if (!o->export_dir)
         OM_TRY(make_temporary(m, err));
     dir = m->temporary ? m->temporary : om_arena_str(s->arena, om_sv_str(o->export_dir));
-    if (!dir)
+    e.task = export_task(s);
+    if (!dir || !e.task)
         return no_memory(err);
-    if (o->file_name)
-        om_log(s->ctx, OM_LOG_WARNING, "the file name %s is ignored: the model is exported",
-               o->file_name);
+    warn_of_names(s);
     e.model = o->model;
     e.revision = o->revision;
     e.subfolder = s->sub[0] ? s->sub : NULL;
     e.cache_dir = o->cache_dir;
     e.out_dir = dir;
-    e.task = o->task ? o->task : tasks[o->model_class];
     e.library = o->model_class == OM_MODEL_CUSTOM ? NULL : "transformers";
     e.validation = OM_VALIDATE_NEVER;
-    e.no_post_process = true;
+    e.no_post_process = !is_generator(o->model_class) || o->no_merged;
     OM_TRY(om_export_run(s->ctx, &e, err));
-    OM_TRY(find_in_dir(s, dir, dir, NULL, &found, out, err));
+    OM_TRY(find_in_dir(s, dir, dir, &own, &found, out, err));
     return found ? 0 : om_fail(err, OM_E_INTERNAL, "%s: the export wrote no .onnx file", dir);
 }
 

@@ -58,13 +58,18 @@ static int check_opts(const struct om_model_opts *o, struct om_error *err)
 {
     if (!o->model || !o->model[0])
         return om_fail(err, OM_E_USAGE, "no model was given");
-    if (o->model_class < OM_MODEL_CUSTOM || o->model_class > OM_MODEL_MULTIPLE_CHOICE)
+    if (o->model_class < OM_MODEL_CUSTOM || o->model_class > OM_MODEL_SEQ2SEQ_LM)
         return om_fail(err, OM_E_USAGE, "unknown class of models %d", (int)o->model_class);
     if (o->task && o->model_class != OM_MODEL_CUSTOM)
         return om_fail(err, OM_E_USAGE,
                        "task \"%s\": the class of the model decides its task; only "
                        "OM_MODEL_CUSTOM takes one",
                        o->task);
+    if (o->file_name && o->model_class == OM_MODEL_SEQ2SEQ_LM)
+        return om_fail(err, OM_E_USAGE,
+                       "file name %s: an encoder-decoder has several files, whose names are "
+                       "encoder_file_name, decoder_file_name and decoder_with_past_file_name",
+                       o->file_name);
     return 0;
 }
 
@@ -80,18 +85,33 @@ static int copy_opts(struct om_model_opts *to, const struct om_model_opts *from,
     return check_opts(to, err);
 }
 
+static int open_sessions(struct om_ctx *ctx, struct om_model *m, const struct om_model_opts *o,
+                         const struct om_onnx_choice *files, struct om_error *err)
+{
+    if (files->encoder)
+        OM_TRY(om_session_open(ctx, files->encoder, o->session, &m->encoder, err));
+    OM_TRY(om_session_open(ctx, files->file, o->session, &m->session, err));
+    if (files->with_past)
+        OM_TRY(om_session_open(ctx, files->with_past, o->session, &m->with_past, err));
+    return 0;
+}
+
 static int open_place(struct om_ctx *ctx, struct om_model *m, const struct om_model_opts *o,
                       const struct om_model_place *place, struct om_error *err)
 {
     OM_TRY(om_config_open(&m->arena, place->dir, &m->config, err));
-    OM_TRY(om_session_open(ctx, place->file, o->session, &m->session, err));
+    OM_TRY(open_sessions(ctx, m, o, &place->files, err));
     m->info = (struct om_model_info){
-        .file = place->file,
+        .file = place->files.file,
         .dir = place->dir,
         .model_type = m->config.model_type,
         .problem_type = m->config.problem_type,
         .pad_token_id = m->config.pad_token_id,
         .config = m->config.text.ptr,
+        .encoder_file = place->files.encoder,
+        .decoder_with_past_file = place->files.with_past,
+        .is_encoder_decoder =
+            o->model_class == OM_MODEL_CAUSAL_LM ? false : m->config.is_encoder_decoder,
     };
     return om_wrap(err, read_labels(m, err), "%s", m->config.path);
 }
@@ -100,7 +120,7 @@ int om_model_open(struct om_ctx *ctx, const struct om_model_opts *opts, struct o
                   struct om_error *err)
 {
     struct om_model_opts o;
-    struct om_model_place place;
+    struct om_model_place place = { 0 };
     struct om_model *m;
     int rc;
 
@@ -123,7 +143,9 @@ void om_model_free(struct om_model *m)
 {
     if (!m)
         return;
+    om_session_free(m->encoder);
     om_session_free(m->session);
+    om_session_free(m->with_past);
     om_config_close(&m->config);
     if (m->temporary)
         om_model_remove_dir(m->temporary);
@@ -141,6 +163,16 @@ const struct om_model_info *om_model_get_info(const struct om_model *m)
 struct om_session *om_model_session(const struct om_model *m)
 {
     return m->session;
+}
+
+struct om_session *om_model_encoder(const struct om_model *m)
+{
+    return m->encoder;
+}
+
+struct om_session *om_model_decoder_with_past(const struct om_model *m)
+{
+    return m->with_past;
 }
 
 bool om_model_config_int(const struct om_model *m, const char *key, int64_t *out)

@@ -132,6 +132,10 @@ static int save(struct save *s, const struct om_model_info *info, struct om_erro
     OM_TRY(copy(s, info->dir, "generation_config.json", err));
     for (const char *const *name = om_companion_files; *name; name++)
         OM_TRY(copy(s, info->dir, *name, err));
+    if (info->encoder_file)
+        OM_TRY(copy_model(s, info->encoder_file, err));
+    if (info->decoder_with_past_file)
+        OM_TRY(copy_model(s, info->decoder_with_past_file, err));
     return copy_model(s, info->file, err);
 }
 

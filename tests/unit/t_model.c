@@ -69,23 +69,95 @@ static void choice(struct test *t)
         struct om_error err = OM_ERROR_INIT;
         struct om_ctx *ctx = om_ctx_new();
         struct heard h = { .warnings = 0 };
-        const char *got = NULL;
+        const struct om_model_opts o = { .file_name = cases[i].file_name };
+        struct om_onnx_choice got = { .file = NULL };
         int rc;
 
         om_ctx_set_log(ctx, hear, &h, OM_LOG_WARNING);
         test_case(t, "case %zu", i);
         for (size_t k = 0; k < OM_COUNT(cases[i].files) && cases[i].files[k]; k++)
             CHECK_OK(t, om_onnx_files_add(&f, cases[i].files[k], &err), &err);
-        rc = om_onnx_files_choose(ctx, "M", &f, cases[i].file_name, &got, &err);
+        rc = om_onnx_files_choose(ctx, "M", &f, &o, &got, &err);
         CHECK_INT(t, rc, cases[i].want ? 0 : OM_E_MISSING);
         CHECK_INT(t, h.warnings, cases[i].want && cases[i].says ? 1 : 0);
         if (cases[i].want)
-            CHECK_STR(t, got ? got : "", cases[i].want);
+            CHECK_STR(t, got.file, cases[i].want);
         if (cases[i].says)
             CHECK_HAS(t, cases[i].want ? h.last : om_error_text(&err), cases[i].says);
         om_onnx_files_release(&f);
         om_error_release(&err);
         om_ctx_free(ctx);
+    }
+}
+
+/* Decoders, and encoder-decoders with their several files. */
+static void generator_choice(struct test *t)
+{
+    static const struct {
+        struct om_model_opts o;
+        const char *files[5];
+        struct om_onnx_choice want; /* file NULL: refused */
+    } cases[] = {
+        { { .model_class = OM_MODEL_CAUSAL_LM },
+          { "decoder_model_merged.onnx", "model.onnx" },
+          { .file = "model.onnx" } },
+        { { .model_class = OM_MODEL_CAUSAL_LM },
+          { "decoder_model.onnx", "decoder_model_merged.onnx", "decoder_with_past_model.onnx" },
+          { .file = "decoder_model_merged.onnx" } },
+        { { .model_class = OM_MODEL_CAUSAL_LM },
+          { "decoder_model.onnx", "decoder_with_past_model.onnx" },
+          { .file = "decoder_with_past_model.onnx" } },
+        { { .model_class = OM_MODEL_CAUSAL_LM, .no_cache = true },
+          { "decoder_model.onnx", "decoder_with_past_model.onnx" },
+          { .file = "decoder_model.onnx" } },
+        { { .model_class = OM_MODEL_CAUSAL_LM }, { "q4.onnx" }, { .file = "q4.onnx" } },
+        { { .model_class = OM_MODEL_CAUSAL_LM, .file_name = "b.onnx" },
+          { "b.onnx", "model.onnx" },
+          { .file = "b.onnx" } },
+        { { .model_class = OM_MODEL_SEQ2SEQ_LM },
+          { "decoder_model.onnx", "decoder_model_merged.onnx", "decoder_with_past_model.onnx",
+            "encoder_model.onnx" },
+          { "decoder_model_merged.onnx", "encoder_model.onnx", NULL } },
+        { { .model_class = OM_MODEL_SEQ2SEQ_LM, .no_merged = true },
+          { "decoder_model.onnx", "decoder_model_merged.onnx", "decoder_with_past_model.onnx",
+            "encoder_model.onnx" },
+          { "decoder_model.onnx", "encoder_model.onnx", "decoder_with_past_model.onnx" } },
+        { { .model_class = OM_MODEL_SEQ2SEQ_LM, .no_cache = true },
+          { "decoder_model.onnx", "decoder_with_past_model.onnx", "encoder_model.onnx" },
+          { "decoder_model.onnx", "encoder_model.onnx", NULL } },
+        { { .model_class = OM_MODEL_SEQ2SEQ_LM, .decoder_file_name = "other.onnx" },
+          { "decoder_model_merged.onnx", "encoder_model.onnx", "other.onnx" },
+          { "other.onnx", "encoder_model.onnx", NULL } },
+        { { .model_class = OM_MODEL_SEQ2SEQ_LM },
+          { "my_decoder_merged_q8.onnx", "my_encoder_q8.onnx" },
+          { "my_decoder_merged_q8.onnx", "my_encoder_q8.onnx", NULL } },
+        { { .model_class = OM_MODEL_SEQ2SEQ_LM }, { "decoder_model.onnx" }, { NULL, NULL, NULL } },
+        { { .model_class = OM_MODEL_SEQ2SEQ_LM }, { "encoder_model.onnx" }, { NULL, NULL, NULL } },
+        { { .model_class = OM_MODEL_SEQ2SEQ_LM, .encoder_file_name = "e.onnx" },
+          { "encoder_model.onnx", "decoder_model.onnx" },
+          { NULL, NULL, NULL } },
+    };
+
+    for (size_t i = 0; i < OM_COUNT(cases); i++) {
+        struct om_onnx_files f = { 0 };
+        struct om_error err = OM_ERROR_INIT;
+        struct om_onnx_choice got = { .file = NULL };
+        int rc;
+
+        test_case(t, "case %zu", i);
+        for (size_t k = 0; k < OM_COUNT(cases[i].files) && cases[i].files[k]; k++)
+            CHECK_OK(t, om_onnx_files_add(&f, cases[i].files[k], &err), &err);
+        rc = om_onnx_files_choose(NULL, "M", &f, &cases[i].o, &got, &err);
+        CHECK_INT(t, rc, cases[i].want.file ? 0 : OM_E_MISSING);
+        if (cases[i].want.file) {
+            CHECK_STR(t, got.file, cases[i].want.file);
+            CHECK_STR(t, got.encoder, cases[i].want.encoder);
+            CHECK_STR(t, got.with_past, cases[i].want.with_past);
+        } else {
+            CHECK_HAS(t, om_error_text(&err), "found: ");
+        }
+        om_onnx_files_release(&f);
+        om_error_release(&err);
     }
 }
 
@@ -665,6 +737,7 @@ static void threads(struct test *t)
 
 const struct test_entry t_model[] = {
     { "choice", choice },
+    { "generator choice", generator_choice },
     { "listing", listing },
     { "every_class", every_class },
     { "save_external", save_external },
