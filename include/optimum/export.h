@@ -80,6 +80,9 @@ struct om_export_opts {
     int64_t pad_token_id;    /* negative: from config.json; for text-classification with a decoder */
     bool durable;            /* fsync before the files get their names */
     const char *dump_ir;     /* file that receives the graphs as text, NULL: none */
+    const char *token;       /* of the Hub; NULL: HF_TOKEN or the file that `hf auth login` writes; "": none */
+    bool local_files_only;   /* never ask the Hub: what its cache has must do */
+    bool force_download;     /* fetch files of the Hub anew although the cache has them */
 };
 #define OM_EXPORT_OPTS_INIT { .struct_size = sizeof(struct om_export_opts), .atol = -1.0, .pad_token_id = -1 }
 

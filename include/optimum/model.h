@@ -50,6 +50,10 @@ struct om_model_opts {
     const char *encoder_file_name, *decoder_file_name, *decoder_with_past_file_name;
     bool no_cache;  /* "use_cache=False": files without past keys and values */
     bool no_merged; /* "use_merged=False": a pair of decoders even where there is a merged one */
+    const char *token; /* of the Hub; NULL: HF_TOKEN or the file that `hf auth login` writes; "":
+                        * none */
+    bool local_files_only; /* never ask the Hub: what its cache has must do */
+    bool force_download;   /* fetch files of the Hub anew although the cache has them */
 };
 #define OM_MODEL_OPTS_INIT                          \
     {                                               \

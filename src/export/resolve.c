@@ -51,6 +51,9 @@ static int find_on_hub(struct om_job *job, struct om_error *err)
         .revision = o->revision,
         .subfolder = o->subfolder,
         .cache_dir = o->cache_dir,
+        .token = o->token,
+        .local_files_only = o->local_files_only,
+        .force_download = o->force_download,
         .companions = om_companion_files,
         .ctx = job->ctx,
     };

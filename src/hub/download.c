@@ -506,7 +506,7 @@ static int make_blob(struct part *p, bool locked, struct om_error *err)
                      : om_arena_printf(a, "%s.%ld.incomplete", blob ? blob : "", (long)getpid());
     if (!url || !dir || !blob || !p->path)
         return om_fail(err, OM_E_NOMEM, "out of memory");
-    if (has_size(blob, p->meta->size))
+    if (!p->f->hub->env.force && has_size(blob, p->meta->size))
         return 0;
     OM_TRY(om_dir_make(dir, err));
     rc = download(p, url, blob, err);
@@ -547,7 +547,8 @@ int om_hub_fetch_file(const struct om_hub_fetch *f, struct om_hub_conn *c,
 
     if (!path)
         return om_fail(err, OM_E_NOMEM, "out of memory");
-    if (file->size_known ? has_size(path, file->size) : om_file_exists(path))
+    if (!f->hub->env.force &&
+        (file->size_known ? has_size(path, file->size) : om_file_exists(path)))
         return 0;
     for (int i = 0; i < ETAG_TRIES && changed; i++) {
         om_error_release(err);

@@ -141,7 +141,7 @@ static const char *clean_token(const struct reader *r, om_sv text)
 }
 
 /* It becomes part of a header: anything but visible ASCII would let it become another one. */
-static int check_token(const char *token, const char *from, struct om_error *err)
+int om_hub_check_token(const char *token, const char *from, struct om_error *err)
 {
     for (const char *p = token; p && *p; p++)
         if (*p <= ' ' || *p > '~')
@@ -164,7 +164,7 @@ static int read_token(const struct reader *r, struct om_hub_env *out, struct om_
     if (from)
         out->token = clean_token(r, om_sv_str(get(r, from)));
     if (out->token)
-        return check_token(out->token, from, err);
+        return om_hub_check_token(out->token, from, err);
     from = path ? expand(r, path) : under(r, hf_home(r), "token");
     if (!from)
         return om_fail(err, OM_E_NOMEM, "out of memory");
@@ -172,7 +172,7 @@ static int read_token(const struct reader *r, struct om_hub_env *out, struct om_
         return 0;
     OM_TRY(om_file_read(r->arena, from, TOKEN_MAX, &text, err));
     out->token = clean_token(r, text);
-    return check_token(out->token, from, err);
+    return om_hub_check_token(out->token, from, err);
 }
 
 static int read_endpoint(const struct reader *r, struct om_hub_env *out, struct om_error *err)

@@ -204,9 +204,10 @@ static int fail_not_cached(const struct om_hub_repo *repo, struct om_error *err)
 {
     return om_fail(err, OM_E_MISSING,
                    "\"%.*s\" is no directory, its revision \"%.*s\" is not in the cache (%s), and "
-                   "the Hub is not "
-                   "asked because HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set",
-                   OM_SV(repo->id), OM_SV(repo->revision), repo->cache.root);
+                   "the Hub is not asked because %s",
+                   OM_SV(repo->id), OM_SV(repo->revision), repo->cache.root,
+                   repo->hub.env.local_only ? "only local files may be used"
+                                            : "HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set");
 }
 
 /* Without an answer from the Hub, what was fetched before serves. */
@@ -388,6 +389,18 @@ static int choose_root(struct om_hub_repo *repo, const char *subfolder, struct o
     return root ? 0 : no_memory(err);
 }
 
+/* What the caller asks for comes before the environment. */
+static int override(struct om_hub_env *env, const struct om_hub_opts *o, struct om_error *err)
+{
+    OM_TRY(om_hub_check_token(o->token, "option token", err));
+    if (o->token)
+        env->token = o->token[0] ? o->token : NULL;
+    env->local_only = o->local_files_only;
+    env->offline |= o->local_files_only;
+    env->force = o->force_download && !env->offline;
+    return 0;
+}
+
 static int open_repo(struct om_hub_repo *repo, const struct om_hub_opts *o, struct om_error *err)
 {
     struct om_hub *hub = &repo->hub;
@@ -397,6 +410,7 @@ static int open_repo(struct om_hub_repo *repo, const struct om_hub_opts *o, stru
     OM_TRY(choose_root(repo, o->subfolder, err));
     OM_TRY(om_hub_env_read(&repo->arena, o->get_env ? o->get_env : from_environment, o->env_user,
                            o->cache_dir, &hub->env, err));
+    OM_TRY(override(&hub->env, o, err));
     OM_TRY(om_hub_cache_init(&repo->cache, &repo->arena, hub->env.cache_dir, repo->id, err));
     OM_TRY(list_files(repo, err));
     OM_TRY(fetch_small(repo, err));

@@ -18,6 +18,9 @@ struct om_hub_opts {
     const char *revision;  /* branch, tag, commit or refs/pr/N; NULL: the id's, else main */
     const char *subfolder; /* of the repository, NULL: its root */
     const char *cache_dir; /* NULL: by the environment */
+    const char *token;     /* NULL: by the environment */
+    bool local_files_only; /* never ask the Hub: what the cache has must do */
+    bool force_download;   /* fetch files anew although the cache has them */
     const char *const
         *companions; /* NULL-terminated names of further small files wanted beside config.json */
     struct om_ctx *ctx;

@@ -49,12 +49,17 @@ struct om_hub_env {
     const char *endpoint;                    /* without a slash at its end */
     const char *token;                       /* NULL: none. Never in a message */
     bool offline, quiet;                     /* quiet: no progress */
+    bool local_only;                         /* offline because the caller says so */
+    bool force;                              /* fetch what the cache has */
     unsigned etag_timeout, download_timeout; /* seconds without a byte */
 };
 /* get is getenv() but in tests. cache_dir may be NULL. */
 typedef const char *om_getenv_fn(void *user, const char *name);
 int om_hub_env_read(struct om_arena *a, om_getenv_fn *get, void *user, const char *cache_dir,
                     struct om_hub_env *out, struct om_error *err);
+
+/* from: where the token is from, for the message. */
+int om_hub_check_token(const char *token, const char *from, struct om_error *err);
 
 /* ---- HTTP (http.c, curl.c) ---- */
 

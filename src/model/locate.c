@@ -89,6 +89,9 @@ static int open_repo(const struct search *s, struct om_hub_repo **repo, struct o
         .revision = s->opts->revision,
         .subfolder = s->sub,
         .cache_dir = s->opts->cache_dir,
+        .token = s->opts->token,
+        .local_files_only = s->opts->local_files_only,
+        .force_download = s->opts->force_download,
         .companions = om_companion_files,
         .ctx = s->ctx,
     };
@@ -292,6 +295,9 @@ static int export_model(const struct search *s, struct om_model *m, struct om_mo
     e.revision = o->revision;
     e.subfolder = s->sub[0] ? s->sub : NULL;
     e.cache_dir = o->cache_dir;
+    e.token = o->token;
+    e.local_files_only = o->local_files_only;
+    e.force_download = o->force_download;
     e.out_dir = dir;
     e.library = o->model_class == OM_MODEL_CUSTOM ? NULL : "transformers";
     e.validation = OM_VALIDATE_NEVER;

@@ -468,24 +468,31 @@ static void fake_release(struct fake *f)
     pthread_mutex_destroy(&f->lock);
 }
 
-/* Open org/m (or id) from the fake in the test's directory, and fetch its weights. */
-static int fetch(struct test *t, struct fake *f, const char *id, const struct variable *env,
-                 struct om_error *err)
+/* Open a repository from the fake in the test's directory, and fetch its weights. */
+static int fetch_with(struct test *t, struct fake *f, struct om_hub_opts opts,
+                      const struct variable *env, struct om_error *err)
 {
-    const struct om_hub_opts opts = { .id = id,
-                                      .cache_dir = test_tmpdir(t),
-                                      .companions = companions,
-                                      .transport = &f->transport,
-                                      .clock = &f->clock,
-                                      .get_env = look_up,
-                                      .env_user = (void *)env };
     struct om_hub_repo *repo = NULL;
-    int rc = om_hub_open(&opts, &repo, err);
+    int rc;
+
+    opts.cache_dir = test_tmpdir(t);
+    opts.companions = companions;
+    opts.transport = &f->transport;
+    opts.clock = &f->clock;
+    opts.get_env = look_up;
+    opts.env_user = (void *)env;
+    rc = om_hub_open(&opts, &repo, err);
 
     if (rc == 0)
         rc = om_hub_weights(repo, err);
     om_hub_close(repo);
     return rc;
+}
+
+static int fetch(struct test *t, struct fake *f, const char *id, const struct variable *env,
+                 struct om_error *err)
+{
+    return fetch_with(t, f, (struct om_hub_opts){ .id = id }, env, err);
 }
 
 /* The text of a file in the test's directory; "" when there is none. */
@@ -596,6 +603,54 @@ static void layout(struct test *t)
     om_error_release(&err);
     fake_release(&f);
     om_arena_release(&a);
+}
+
+/* What the caller says comes before the environment. */
+static void caller_decides(struct test *t)
+{
+    struct step steps[] = { SMALL_INFO,
+                            SMALL_INFO,
+                            SMALL_INFO,
+                            CONFIG_STEPS,
+                            VOCAB_STEPS,
+                            WEIGHTS_HEAD,
+                            GET("model.safetensors", WEIGHTS_SHA, WEIGHTS),
+                            CONFIG_STEPS,
+                            VOCAB_STEPS,
+                            WEIGHTS_HEAD,
+                            GET("model.safetensors", WEIGHTS_SHA, WEIGHTS),
+                            END };
+    struct om_hub_opts o = { .id = "org/m", .local_files_only = true };
+    struct om_error err = OM_ERROR_INIT;
+    struct fake f;
+
+    fake_init(&f, steps);
+    CHECK_INT(t, fetch_with(t, &f, o, with_token, &err), OM_E_MISSING);
+    CHECK_HAS(t, om_error_text(&err), "only local files may be used");
+    CHECK_INT(t, f.log.len, 0);
+
+    o = (struct om_hub_opts){ .id = "org/m", .token = "hf_mine" };
+    CHECK_OK(t, fetch_with(t, &f, o, with_token, &err), &err);
+    CHECK_HAS(t, f.log.ptr, "GET " ENDPOINT INFO_URL " [hf_mine]\n");
+    CHECK(t, strstr(f.log.ptr, "hf_secret") == NULL);
+
+    om_buf_clear(&f.log); /* none, and all files once more */
+    o = (struct om_hub_opts){ .id = "org/m", .token = "", .force_download = true };
+    CHECK_OK(t, fetch_with(t, &f, o, with_token, &err), &err);
+    CHECK_HAS(t, f.log.ptr, "GET " ENDPOINT INFO_URL "\n");
+    CHECK_HAS(t, f.log.ptr, "vocab.txt");
+    CHECK_HAS(t, f.log.ptr, "model.safetensors");
+
+    om_buf_clear(&f.log);
+    o = (struct om_hub_opts){ .id = "org/m", .local_files_only = true, .force_download = true };
+    CHECK_OK(t, fetch_with(t, &f, o, with_token, &err), &err);
+    CHECK_INT(t, f.log.len, 0);
+
+    o = (struct om_hub_opts){ .id = "org/m", .token = "a\nb: c" };
+    CHECK_INT(t, fetch_with(t, &f, o, with_token, &err), OM_E_USAGE);
+    CHECK_HAS(t, om_error_text(&err), "option token: the token has a character");
+    om_error_release(&err);
+    fake_release(&f);
 }
 
 /* The weights travel in ways that break. Each case: what the requests for them get, and what comes
@@ -1220,6 +1275,7 @@ const struct test_entry t_hub[] = {
     { "stored token", stored_token },
     { "headers", headers },
     { "layout", layout },
+    { "the caller decides", caller_decides },
     { "transfers", transfers },
     { "refusals", refusals },
     { "falls back", falls_back },
