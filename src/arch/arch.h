@@ -32,6 +32,9 @@ struct om_arch {
     /* Whether a configuration makes use of one of them. NULL: of all. */
     bool (*takes)(const void *cfg, const char *input);
     void (*kv)(const void *cfg, struct om_kv *kv); /* DECODER and SEQ2SEQ */
+    /* The class's pad_token_id, which holds where config.json has none; NULL: it has none either.
+     */
+    const int64_t *pad_token_id;
     /* ENCODER, DECODER: the body. wants: the head that follows. */
     void (*build)(om_scope root, const void *cfg, enum om_head head, struct om_body *body);
     /* SEQ2SEQ: the encoder's hidden states, and the decoder's body. enc_hidden is {0} where past

@@ -53,6 +53,7 @@ struct om_field {
     size_t offset;         /* in the architecture's struct */
     bool required;
     bool nullable;         /* null is accepted and means the default */
+    bool null_off;         /* null is accepted and means 0, a limit that is switched off (INT, F64) */
     int64_t i;             /* default of INT, BOOL (0/1) and ACT */
     double f;              /* default of F64 */
     const char *s;         /* default of STR; what REFUSE accepts, as JSON text */
@@ -66,6 +67,11 @@ struct om_field {
     { .kind = OM_FIELD_KIND_INT, .key = (k), .offset = offsetof(type, member), .i = (def), .nullable = true }
 #define OM_FIELD_SIZE(type, member, k, def)                                                     \
     { .kind = OM_FIELD_KIND_INT, .key = (k), .offset = offsetof(type, member), .i = (def), .min = 1, .max = INT32_MAX, .nullable = true }
+/* An integer from 1 up or a number, absent: def, null: 0. */
+#define OM_FIELD_SIZE_OFF(type, member, k, def)                                                 \
+    { .kind = OM_FIELD_KIND_INT, .key = (k), .offset = offsetof(type, member), .i = (def), .min = 1, .max = INT32_MAX, .null_off = true }
+#define OM_FIELD_F64_OFF(type, member, k, def)                                                  \
+    { .kind = OM_FIELD_KIND_F64, .key = (k), .offset = offsetof(type, member), .f = (def), .null_off = true }
 #define OM_FIELD_F64(type, member, k, def)                                                      \
     { .kind = OM_FIELD_KIND_F64, .key = (k), .offset = offsetof(type, member), .f = (def), .nullable = true }
 #define OM_FIELD_BOOL(type, member, k, def)                                                     \

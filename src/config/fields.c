@@ -238,6 +238,14 @@ static void set_default(const struct om_field *f, void *member)
     }
 }
 
+static void set_off(const struct om_field *f, void *member)
+{
+    if (f->kind == OM_FIELD_KIND_F64)
+        *(double *)member = 0.0;
+    else
+        *(int64_t *)member = 0;
+}
+
 static int read_value(const struct reader *r, const struct om_field *f, const char *key,
                       const struct om_json *v, void *member)
 {
@@ -269,6 +277,10 @@ static int read_field(const struct reader *r, const struct om_field *f)
     OM_TRY(find_field(r, f, &key, &v));
     if (!v && f->required)
         return om_fail(r->err, OM_E_CONFIG, "key \"%s\" is missing", f->key);
+    if (v && f->null_off && om_json_kind(v) == OM_JSON_NULL) {
+        set_off(f, member);
+        return 0;
+    }
     if (!v || (f->nullable && om_json_kind(v) == OM_JSON_NULL)) {
         set_default(f, member);
         return 0;

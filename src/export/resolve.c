@@ -262,9 +262,14 @@ static int check_task(struct om_job *job, struct om_error *err)
 static int resolve_pad_token(struct om_job *job, struct om_error *err)
 {
     int64_t id = job->opts->pad_token_id;
-    const bool needed = job->arch.arch->kind == OM_ARCH_DECODER &&
-                        job->arch.task->head == OM_HEAD_SEQUENCE && job->config.pad_token_id < 0;
+    const int64_t *by_class = job->arch.arch->pad_token_id;
+    bool needed = job->arch.arch->kind == OM_ARCH_DECODER &&
+                  job->arch.task->head == OM_HEAD_SEQUENCE && job->config.pad_token_id < 0;
 
+    if (id < 0 && needed && by_class && !om_json_get(job->config.doc, "pad_token_id")) {
+        job->config.pad_token_id = *by_class;
+        needed = false;
+    }
     if (id < 0 && needed)
         OM_TRY(om_pad_token_find(job, &id, err));
     job->pad_given = id >= 0;

@@ -22,17 +22,39 @@ om_dim om_cache_past_length(om_scope s)
     return s.b->past ? om_axis(s, past_input(s, 0, OM_KV_KEY), 2) : om_int(s, 0);
 }
 
-static void extend(om_scope s, int64_t layer, enum om_kv_slot slot, om_val *v)
+/* The last window - 1 of v's tokens, or all when there are fewer: the extent is known only when the
+ * file runs. */
+static om_val last_tokens(om_scope s, om_val v, int64_t window)
 {
+    const om_val first =
+        om_dim_scalar(s, om_dim_sub(s.b->g->dims, om_axis(s, v, 2), om_int(s, window - 1)));
+    const om_val begin = om_unsqueeze(s, om_binary(s, OM_OP_Max, first, om_i64(s, 0)), 0);
+    const int64_t end = INT64_MAX, axis = 2;
+
+    return OM_EMIT(s, OM_OP_Slice, v, begin, om_i64s(s, &end, 1), om_i64s(s, &axis, 1));
+}
+
+static void extend(om_scope s, int64_t layer, enum om_kv_slot slot, int64_t window, om_val *v)
+{
+    om_val present;
+
     if (s.b->past)
         *v = om_concat(s, past_input(s, layer, slot), *v, 2);
-    om_builder_set_present(s.b, layer, slot, *v);
+    present = *v;
+    if (s.b->present && !s.b->past && window > 1)
+        present = last_tokens(s, present, window);
+    om_builder_set_present(s.b, layer, slot, present);
+}
+
+void om_cache_extend_window(om_scope s, int64_t layer, int64_t window, om_val *k, om_val *v)
+{
+    extend(s, layer, OM_KV_KEY, window, k);
+    extend(s, layer, OM_KV_VALUE, window, v);
 }
 
 void om_cache_extend(om_scope s, int64_t layer, om_val *k, om_val *v)
 {
-    extend(s, layer, OM_KV_KEY, k);
-    extend(s, layer, OM_KV_VALUE, v);
+    om_cache_extend_window(s, layer, 0, k, v);
 }
 
 bool om_cache_cross_get(om_scope s, int64_t layer, om_val *k, om_val *v)

@@ -14,13 +14,14 @@ static om_val in_sight(om_scope s, const struct om_causal *c)
     struct om_dims *d = s.b->g->dims;
     const om_val query = places(s, om_dim_sub(d, c->key, c->query), c->key, 1);
     const om_val key = places(s, om_int(s, 0), c->key, 0);
-    const om_val seen = om_binary(s, OM_OP_LessOrEqual, key, query);
-    om_val near;
+    const om_val reach = om_dim_scalar(s, c->window ? om_int(s, c->window) : c->key);
+    const om_val seen = c->both_ways ? om_binary(s, OM_OP_Less, key, om_add(s, query, reach))
+                                     : om_binary(s, OM_OP_LessOrEqual, key, query);
 
     if (c->window == 0)
         return seen;
-    near = om_binary(s, OM_OP_Greater, key, om_sub_(s, query, om_i64(s, c->window)));
-    return om_binary(s, OM_OP_And, seen, near);
+    return om_binary(s, OM_OP_And, seen,
+                     om_binary(s, OM_OP_Greater, key, om_sub_(s, query, reach)));
 }
 
 om_val om_mask_causal(om_scope s, const struct om_causal *c)

@@ -72,24 +72,80 @@ om_val om_embed(om_scope s, om_val ids)
     return om_embed_with(s, om_weight_stored(s, "weight"), ids);
 }
 
-om_val om_layer_norm(om_scope s, om_val x, double eps)
+static om_val layer_norm(om_scope s, om_val x, om_val weight, om_val bias, double eps)
 {
     const struct om_attr attrs[] = { OM_ATTR_I("axis", -1), OM_ATTR_F("epsilon", eps) };
+    const om_val in[] = { x, weight, bias };
+
+    return om_emit(s, OM_OP_LayerNormalization, in, om_valid(bias) ? 3 : 2, attrs, 2);
+}
+
+om_val om_layer_norm(om_scope s, om_val x, double eps)
+{
     const om_val weight = om_weight(s, "weight");
 
-    return om_emit(s, OM_OP_LayerNormalization, OM_VALS(x, weight, om_weight(s, "bias")), attrs, 2);
+    return layer_norm(s, x, weight, om_weight(s, "bias"), eps);
 }
 
 om_val om_layer_norm_nobias(om_scope s, om_val x, double eps)
 {
+    return layer_norm(s, x, om_weight(s, "weight"), (om_val){ 0 }, eps);
+}
+
+om_val om_layer_norm_plain(om_scope s, om_val x, double eps)
+{
+    const om_dim width = om_axis(s, x, -1);
+    int64_t n;
+    float *ones;
+
+    if (!width)
+        return (om_val){ 0 };
+    if (!om_dim_is_const(s.b->g->dims, width, &n))
+        return om_scope_fail(s, OM_E_INTERNAL, "a norm over an axis of unknown size");
+    ones = om_arena_array(s.b->g->arena, (size_t)n, sizeof(*ones));
+    if (!ones)
+        return om_scope_fail(s, OM_E_NOMEM, "out of memory");
+    for (int64_t i = 0; i < n; i++)
+        ones[i] = 1.0f;
+    return layer_norm(s, x, om_f32s(s, ones, (size_t)n), (om_val){ 0 }, eps);
+}
+
+/* A weight that is stored as its difference from 1, in the given dtype. */
+static om_val weight_1p(om_scope s, enum om_dtype dtype)
+{
+    const om_val weight = om_weight_as(s, "weight", dtype);
+
+    return om_add(s, weight, om_like(s, weight, 1.0));
+}
+
+om_val om_layer_norm_1p(om_scope s, om_val x, double eps)
+{
+    const om_val weight = weight_1p(s, s.b->compute);
+
+    return layer_norm(s, x, weight, om_weight(s, "bias"), eps);
+}
+
+static om_val rms_norm(om_scope s, om_val x, om_val weight, double eps)
+{
     const struct om_attr attrs[] = { OM_ATTR_I("axis", -1), OM_ATTR_F("epsilon", eps) };
 
-    return om_emit(s, OM_OP_LayerNormalization, OM_VALS(x, om_weight(s, "weight")), attrs, 2);
+    return om_emit(s, OM_OP_RMSNormalization, OM_VALS(x, weight), attrs, 2);
 }
 
 om_val om_rms_norm(om_scope s, om_val x, double eps)
 {
-    const struct om_attr attrs[] = { OM_ATTR_I("axis", -1), OM_ATTR_F("epsilon", eps) };
+    return rms_norm(s, x, om_weight(s, "weight"), eps);
+}
 
-    return om_emit(s, OM_OP_RMSNormalization, OM_VALS(x, om_weight(s, "weight")), attrs, 2);
+/* Near 1, 16 bits would lose what the weight says: the product is wide as well. */
+om_val om_rms_norm_1p(om_scope s, om_val x, double eps)
+{
+    return om_to_compute(s, rms_norm(s, om_widen(s, x), weight_1p(s, OM_F32), eps));
+}
+
+om_val om_softcap(om_scope s, om_val x, double cap)
+{
+    if (cap == 0.0)
+        return x;
+    return om_scale(s, om_unary(s, OM_OP_Tanh, om_div(s, x, om_like(s, x, cap))), cap);
 }

@@ -125,7 +125,11 @@ om_val om_embed(om_scope s, om_val ids);
 om_val om_embed_with(om_scope s, om_val table, om_val ids); /* table as om_weight_stored() gives it */
 om_val om_layer_norm(om_scope s, om_val x, double eps);  /* last axis; "weight", "bias" */
 om_val om_layer_norm_nobias(om_scope s, om_val x, double eps); /* a bias in the checkpoint is not looked at */
+om_val om_layer_norm_plain(om_scope s, om_val x, double eps);  /* no weights at all */
+om_val om_layer_norm_1p(om_scope s, om_val x, double eps);     /* "weight" holds the difference from 1; "bias" */
 om_val om_rms_norm(om_scope s, om_val x, double eps);    /* last axis; "weight"; x may be wide, the result is not */
+om_val om_rms_norm_1p(om_scope s, om_val x, double eps); /* "weight" holds the difference from 1 */
+om_val om_softcap(om_scope s, om_val x, double cap);     /* cap * tanh(x / cap); x itself when cap is 0 */
 om_val om_softmax(om_scope s, om_val x, int64_t axis);
 om_val om_mean(om_scope s, om_val x, int64_t axis, bool keepdims);
 
@@ -161,6 +165,7 @@ struct om_causal {
     om_val attention_mask; /* {0}: no padding */
     om_dim query, key;     /* lengths S and T; the last query sees the last key */
     int64_t window;        /* 0, or how many keys a query sees (itself included) */
+    bool both_ways;        /* later keys are seen as well, as far away as earlier ones */
 };
 om_val om_mask_causal(om_scope s, const struct om_causal *c);       /* bool [B or 1,1,S,T] */
 
@@ -178,6 +183,9 @@ om_val om_count_tokens(om_scope s, om_val attention_mask);
 /* The cache (nn/cache.c): with past inputs, prepend layer i's past to *k and *v (axis 2); record present outputs where
  * the file has them. Does nothing in a file without a cache. */
 void om_cache_extend(om_scope s, int64_t layer, om_val *k, om_val *v);
+/* The same for a layer that sees window tokens (0: all): in a file without past inputs its present outputs are the last window - 1
+ * of them, what the next token may still see. */
+void om_cache_extend_window(om_scope s, int64_t layer, int64_t window, om_val *k, om_val *v);
 bool om_cache_past(om_scope s);                       /* past key/values are inputs */
 om_dim om_cache_past_length(om_scope s);              /* 0 without past */
 /* Cross-attention of an encoder-decoder: with past inputs gives the cached pair and true; else false, and the
@@ -212,10 +220,16 @@ struct om_rope_config {
     const double *short_factor, *long_factor;
     size_t n_factors;
 };
+struct om_rope_alias {
+    const char *name, *type;       /* NULL, NULL ends a list */
+};
 struct om_rope_defaults {
     double theta, partial;
     int64_t head_dim, max_position;
     const char *theta_key, *partial_key; /* NULL: "rope_theta", "partial_rotary_factor" */
+    int64_t original_max_position; /* 0: none */
+    const struct om_rope_alias *aliases; /* rope types that mean another one here, or NULL */
+    bool no_scaling;               /* the model does not look at rope_scaling */
 };
 /* Read rope_theta, rope_scaling, partial_rotary_factor ... of config.json. An unknown type or a bad parameter is an error
  * that names the key. */

@@ -90,12 +90,13 @@ struct source {
     const struct om_json *params; /* NULL: none */
 };
 
-static int find_source(const struct om_json *doc, struct source *src, struct om_error *err)
+static int find_source(const struct om_json *doc, bool ignored, struct source *src,
+                       struct om_error *err)
 {
     static const char *const keys[] = { "rope_scaling", "rope_parameters" };
 
     *src = (struct source){ .key = keys[0] };
-    for (size_t i = 0; i < OM_COUNT(keys); i++) {
+    for (size_t i = 0; i < OM_COUNT(keys) && !ignored; i++) {
         const struct om_json *v = om_json_get(doc, keys[i]);
         if (om_json_kind(v) == OM_JSON_NULL)
             continue;
@@ -109,7 +110,8 @@ static int find_source(const struct om_json *doc, struct source *src, struct om_
 }
 
 /* The old name "type" wins where both are given, as in Transformers. */
-static int read_type(const struct source *src, struct om_rope_config *c, struct om_error *err)
+static int read_type(const struct source *src, const struct om_rope_alias *aliases,
+                     struct om_rope_config *c, struct om_error *err)
 {
     const struct om_json *v = om_json_get(src->params, "type");
     om_sv name;
@@ -122,6 +124,11 @@ static int read_type(const struct source *src, struct om_rope_config *c, struct 
     if (!om_json_str(v, &name))
         return om_fail(err, OM_E_CONFIG, "key \"%s\": expected a string in \"rope_type\", found %s",
                        src->key, v ? om_json_kind_text(v) : "nothing");
+    for (; aliases && aliases->name; aliases++)
+        if (om_sv_is(name, aliases->name)) {
+            name = om_sv_str(aliases->type);
+            break;
+        }
     for (int i = 0; i < ROPE_TYPE_COUNT; i++)
         if (om_sv_is(name, type_names[i])) {
             c->type = type_names[i];
@@ -141,7 +148,8 @@ static int read_common(struct om_arena *a, const struct om_json *doc, const stru
     const struct om_field lengths[] = { OM_FIELD_SIZE(struct om_rope_config, max_position,
                                                       "max_position_embeddings", d->max_position),
                                         OM_FIELD_SIZE(struct om_rope_config, original_max_position,
-                                                      "original_max_position_embeddings", 0),
+                                                      "original_max_position_embeddings",
+                                                      d->original_max_position),
                                         OM_FIELD_END };
     const struct om_field shape[] = {
         OM_FIELD_F64(struct om_rope_config, theta, d->theta_key ? d->theta_key : "rope_theta",
@@ -292,8 +300,8 @@ int om_rope_read(struct om_arena *a, const struct om_json *doc,
     struct om_rope_config c = { .attention_factor = NAN };
     struct source src;
 
-    OM_TRY(find_source(doc, &src, err));
-    OM_TRY(read_type(&src, &c, err));
+    OM_TRY(find_source(doc, defaults->no_scaling, &src, err));
+    OM_TRY(read_type(&src, defaults->aliases, &c, err));
     OM_TRY(read_common(a, doc, &src, defaults, &c, err));
     c.dim = (int64_t)((double)defaults->head_dim * c.partial);
     OM_TRY(check_dims(&c, defaults, err));

@@ -102,7 +102,9 @@ void om_head_last_token(om_scope root, const void *cfg, const struct om_body *bo
     om_val at;
 
     (void)cfg;
-    if (!padding_id(root, &pad))
+    if (body->pad)
+        pad = *body->pad;
+    else if (!padding_id(root, &pad))
         return;
     at = last_token(s, om_input(root, "input_ids"), pad);
     at = om_emit(s, OM_OP_GatherND, (const om_val[]){ body->hidden, at }, 2, &batch, 1);

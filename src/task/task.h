@@ -76,9 +76,10 @@ const char *const *om_output_axes(enum om_part part, om_sv name);
 
 /* What the body of a model gives to a head. */
 struct om_body {
-    om_val hidden;     /* [B,S,H] */
-    om_val pooled;     /* [B,H] where the architecture has a pooler and the head asks for it */
-    om_val embeddings; /* the word embedding table as stored, for tied heads */
+    om_val hidden;      /* [B,S,H] */
+    om_val pooled;      /* [B,H] where the architecture has a pooler and the head asks for it */
+    om_val embeddings;  /* the word embedding table as stored, for tied heads */
+    const int64_t *pad; /* the id of padding where it is not the configuration's own pad_token_id */
 };
 
 /* Heads that several architectures share. root is the checkpoint's root; each emits its outputs. */
