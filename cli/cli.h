@@ -8,7 +8,13 @@
 #include <optimum/ctx.h>
 #include <optimum/error.h>
 
-enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_INTERRUPTED = 130 };
+enum cli_exit {
+    CLI_OK = 0,
+    CLI_FAILED = 1,
+    CLI_USAGE = 2,
+    CLI_INTERRUPTED = 130,
+    CLI_CLOSED = 141 /* nobody reads standard output any more; as a shell shows SIGPIPE */
+};
 
 /* Bars on the terminal (progress.c); zeroed at first. */
 struct cli_progress_bar {

@@ -2,8 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cli/jsonl.h"
-#include "cli/opt.h"
+#include "cli/filter.h"
 
 #include <optimum/tokenizer.h>
 
@@ -40,52 +39,59 @@ static int add_text(struct ids *ids, const char *text, struct om_error *err)
 
 /* ---- the filter ---- */
 
-struct filter {
+struct decoder {
     const struct om_tokenizer *tok;
-    struct ids ids;
     bool clean_up;
 };
 
-static int add_decoded(const struct filter *f, const char *key, bool skip, struct om_buf *out,
-                       struct om_error *err)
+static int add_decoded(const struct decoder *d, const struct ids *ids, bool skip,
+                       struct om_buf *out, struct om_error *err)
 {
     struct om_decode_opts opts = OM_DECODE_OPTS_INIT;
     char *text;
     size_t len;
 
     opts.skip_special_tokens = skip;
-    opts.clean_up_spaces = f->clean_up;
-    OM_TRY(om_tokenizer_decode(f->tok, f->ids.items, f->ids.len, &opts, &text, &len, err));
-    om_buf_printf(out, "%s\"%s\":", skip ? "{" : ",", key);
+    opts.clean_up_spaces = d->clean_up;
+    OM_TRY(om_tokenizer_decode(d->tok, ids->items, ids->len, &opts, &text, &len, err));
+    om_buf_adds(out, skip ? "{\"decoded\":" : ",\"decoded_raw\":");
     om_buf_json_string(out, (om_sv){ text, len });
     free(text);
     return 0;
 }
 
-static int answer(void *user, const struct om_json *line, struct om_buf *out, struct om_error *err)
+static int answer_ids(const struct decoder *d, const struct om_json *list, struct ids *ids,
+                      struct om_buf *out, struct om_error *err)
 {
-    struct filter *const f = user;
-    const struct om_json *const list = om_json_get(line, "ids");
     int64_t id;
 
-    if (om_json_kind(list) != OM_JSON_ARRAY)
-        return om_fail(err, OM_E_FORMAT, "key \"ids\": expected an array, found %s",
-                       om_json_kind_text(list));
-    f->ids.len = 0;
     for (size_t i = 0; i < om_json_len(list); i++) {
         if (!om_json_i64(om_json_at(list, i), &id))
             return om_fail(err, OM_E_FORMAT, "key \"ids\", element %zu: expected an id", i);
-        OM_TRY(add_id(&f->ids, id, err));
+        OM_TRY(add_id(ids, id, err));
     }
-    OM_TRY(add_decoded(f, "decoded", true, out, err));
-    OM_TRY(add_decoded(f, "decoded_raw", false, out, err));
+    OM_TRY(add_decoded(d, ids, true, out, err));
+    OM_TRY(add_decoded(d, ids, false, out, err));
     om_buf_addc(out, '}');
     return 0;
 }
 
+static int answer(void *user, const struct om_json *line, struct om_buf *out, struct om_error *err)
+{
+    const struct om_json *const list = om_json_get(line, "ids");
+    struct ids ids = { NULL, 0, 0 };
+
+    if (om_json_kind(list) != OM_JSON_ARRAY)
+        return om_fail(err, OM_E_FORMAT, "key \"ids\": expected an array, found %s",
+                       om_json_kind_text(list));
+    const int rc = answer_ids(user, list, &ids, out, err);
+    free(ids.items);
+    return rc;
+}
+
 /* ---- the command ---- */
 
-static int print_text(struct cli *cli, const struct filter *f, bool skip)
+static int print_text(struct cli *cli, const struct decoder *d, const struct ids *ids, bool skip)
 {
     struct om_decode_opts opts = OM_DECODE_OPTS_INIT;
     struct om_error err = OM_ERROR_INIT;
@@ -93,8 +99,8 @@ static int print_text(struct cli *cli, const struct filter *f, bool skip)
     size_t len;
 
     opts.skip_special_tokens = skip;
-    opts.clean_up_spaces = f->clean_up;
-    if (om_tokenizer_decode(f->tok, f->ids.items, f->ids.len, &opts, &text, &len, &err) < 0)
+    opts.clean_up_spaces = d->clean_up;
+    if (om_tokenizer_decode(d->tok, ids->items, ids->len, &opts, &text, &len, &err) < 0)
         return cli_report(cli, &err);
     fwrite(text, 1, len, stdout);
     putchar('\n');
@@ -102,23 +108,28 @@ static int print_text(struct cli *cli, const struct filter *f, bool skip)
     return CLI_OK;
 }
 
-static int decode_words(struct cli *cli, struct filter *f, const struct opt_args *words, bool skip)
+static int decode_words(struct cli *cli, const struct decoder *d, const struct opt_args *words,
+                        bool skip)
 {
     struct om_error err = OM_ERROR_INIT;
+    struct ids ids = { NULL, 0, 0 };
+    int rc = 0;
 
-    for (size_t i = 0; i < words->len; i++)
-        if (add_text(&f->ids, words->items[i], &err) < 0)
-            return cli_report(cli, &err);
-    return print_text(cli, f, skip);
+    for (size_t i = 0; i < words->len && rc == 0; i++)
+        rc = add_text(&ids, words->items[i], &err);
+    const int status = rc < 0 ? cli_report(cli, &err) : print_text(cli, d, &ids, skip);
+    free(ids.items);
+    return status;
 }
 
 int cmd_decode(struct cli *cli, int argc, char **argv)
 {
-    const char *path = NULL, *input = NULL;
+    const char *path = NULL;
     struct om_error err = OM_ERROR_INIT;
     struct om_tokenizer *tok;
     struct opt_args words = { NULL, 0 };
-    struct filter f = { .tok = NULL };
+    struct decoder d = { .tok = NULL };
+    struct filter lines = FILTER_INIT;
     bool skip = false;
     int status;
     const struct opt opts[] = {
@@ -128,26 +139,23 @@ int cmd_decode(struct cli *cli, int argc, char **argv)
         OPT_ARGS("ID", &words, "ids, with spaces or commas between", 0),
         OPT_FLAG(0, "skip-special-tokens", &skip, "leave out tokens such as [CLS]"),
         OPT_FLAG(
-            0, "clean-up", &f.clean_up,
+            0, "clean-up", &d.clean_up,
             "no space before punctuation, as Transformers does when tokenizer_config.json says so"),
-        OPT_GROUP("as a filter"),
-        OPT_STR('i', "input", &input, "FILE",
-                "read JSON lines with \"ids\" from FILE, or from standard input for -, and write "
-                "one with \"decoded\" (without special "
-                "tokens) and \"decoded_raw\" for each",
-                0),
+        FILTER_OPTIONS(&lines, "read JSON lines with \"ids\" from FILE, or from standard input for "
+                               "-, and write one with \"decoded\" (without special tokens) and "
+                               "\"decoded_raw\" for each"),
         OPT_END
     };
 
     if (!opt_parse(cli, "Turn ids back into text.", opts, argc, argv, &status))
         return status;
-    if ((input != NULL) == (words.len > 0))
+    if ((lines.input != NULL) == (words.len > 0))
         return cli_usage_error(cli, "give ids, or --input");
     if (om_tokenizer_open(path, &tok, &err) < 0)
         return cli_report(cli, &err);
-    f.tok = tok;
-    status = input ? jsonl_filter(cli, input, answer, &f) : decode_words(cli, &f, &words, skip);
-    free(f.ids.items);
+    d.tok = tok;
+    status =
+        lines.input ? filter_lines(cli, &lines, answer, &d) : decode_words(cli, &d, &words, skip);
     om_tokenizer_free(tok);
     return status;
 }

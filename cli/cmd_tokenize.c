@@ -3,8 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cli/jsonl.h"
-#include "cli/opt.h"
+#include "cli/filter.h"
 
 #include <optimum/tokenizer.h>
 
@@ -446,8 +445,9 @@ static int print_texts(struct cli *cli, const struct om_tokenizer *tok,
 
 int cmd_tokenize(struct cli *cli, int argc, char **argv)
 {
-    const char *path = NULL, *input = NULL, *pair = NULL;
+    const char *path = NULL, *pair = NULL;
     struct request r = { .opts = OM_ENCODE_OPTS_INIT };
+    struct filter f = FILTER_INIT;
     struct om_error err = OM_ERROR_INIT;
     struct om_tokenizer *tok;
     struct opt_args texts = { NULL, 0 };
@@ -467,18 +467,15 @@ int cmd_tokenize(struct cli *cli, int argc, char **argv)
         OPT_INT(0, "stride", &stride, "N", 0,
                 "tokens that neighbouring windows share (default: 0)"),
         OPT_FLAG(0, "json", &json, "print one JSON object for each text"),
-        OPT_GROUP("as a filter"),
-        OPT_STR('i', "input", &input, "FILE",
-                "read JSON lines from FILE, or from standard input for -, and write one for each: "
-                "text, pair, "
-                "add_special_tokens, truncation and padding in, ids, offsets and so on out",
-                0),
+        FILTER_OPTIONS(&f, "read JSON lines from FILE, or from standard input for -, and write one "
+                           "for each: text, pair, add_special_tokens, truncation and padding in, "
+                           "ids, offsets and so on out"),
         OPT_END
     };
 
     if (!opt_parse(cli, "Turn text into the ids that a model takes.", opts, argc, argv, &status))
         return status;
-    if ((input != NULL) == (texts.len > 0))
+    if ((f.input != NULL) == (texts.len > 0))
         return cli_usage_error(cli, "give texts, or --input");
     if (max_length) {
         r.truncation =
@@ -487,8 +484,8 @@ int cmd_tokenize(struct cli *cli, int argc, char **argv)
     }
     if (om_tokenizer_open(path, &tok, &err) < 0)
         return cli_report(cli, &err);
-    status = input ? jsonl_filter(cli, input, answer, tok)
-                   : print_texts(cli, tok, &texts, pair, &r, json);
+    status = f.input ? filter_lines(cli, &f, answer, tok)
+                     : print_texts(cli, tok, &texts, pair, &r, json);
     om_tokenizer_free(tok);
     return status;
 }
