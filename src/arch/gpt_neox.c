@@ -28,7 +28,8 @@ static int gpt_neox_derive(struct om_arena *a, void *cfg, const struct om_config
                                      .partial = 0.25,
                                      .max_position = 2048,
                                      .theta_key = "rotary_emb_base",
-                                     .partial_key = "rotary_pct" };
+                                     .partial_key = "rotary_pct",
+                                     .odd_dims = true };
     struct gpt_neox *c = cfg;
 
     OM_TRY(om_gpt_check(&c->gpt, "hidden_size", "num_attention_heads", err));

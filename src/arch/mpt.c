@@ -6,20 +6,19 @@
 
 struct mpt {
     struct om_gpt gpt;
-    double bias_max, clip, scale;
+    double clip, scale;
 };
 
 /* The first releases came with code of their own. Of its switches Transformers reads those below
  * and ignores no_bias, expansion_ratio (the feed-forward block is as wide as its weights),
- * logit_scale, learned_pos_emb, norm_type and in attn_config alibi, attn_type, prefix_lm and qk_ln.
- */
+ * logit_scale, learned_pos_emb, norm_type and in attn_config alibi, alibi_bias_max, attn_type,
+ * prefix_lm and qk_ln. */
 static const struct om_field mpt_fields[] = {
     OM_GPT_SIZE(struct mpt, gpt.layers, "n_layers", "num_hidden_layers", 24),
     OM_GPT_SIZE(struct mpt, gpt.heads, "n_heads", "num_attention_heads", 16),
     OM_GPT_SIZE(struct mpt, gpt.hidden, "d_model", "hidden_size", 2048),
     OM_FIELD_F64(struct mpt, gpt.eps, "layer_norm_epsilon", 1e-5),
     OM_FIELD_BOOL(struct mpt, gpt.tied, "tie_word_embeddings", true),
-    OM_FIELD_F64(struct mpt, bias_max, "attn_config.alibi_bias_max", 8.0),
     OM_FIELD_F64(struct mpt, clip, "attn_config.clip_qkv", 0.0),
     OM_FIELD_F64(struct mpt, scale, "attn_config.softmax_scale", NAN),
     OM_FIELD_END
@@ -83,7 +82,7 @@ static om_val layer(om_scope s, const struct mpt *c, int64_t i, om_val x, om_val
 /* Keys count backwards from the last one, whatever is padding: 1 - T .. 0. */
 static om_val biased_mask(om_scope s, const struct mpt *c, om_val ids)
 {
-    const struct om_alibi alibi = { .heads = c->gpt.heads, .most = c->bias_max };
+    const struct om_alibi alibi = { .heads = c->gpt.heads, .most = 8 };
     const om_dim query = om_axis(s, ids, 1), past = om_cache_past_length(s);
     om_dim key;
     om_val at;

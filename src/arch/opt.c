@@ -4,7 +4,7 @@
 struct opt {
     struct om_gpt gpt;
     int64_t word_dim; /* of the embedding table; 0: hidden */
-    bool norm_first, last_norm_removed, bias;
+    bool norm_first, last_norm_removed, norm_weights, bias;
 };
 
 static const struct om_field opt_fields[] = {
@@ -17,7 +17,7 @@ static const struct om_field opt_fields[] = {
     OM_FIELD_BOOL(struct opt, norm_first, "do_layer_norm_before", true),
     OM_FIELD_BOOL(struct opt, last_norm_removed, "_remove_final_layer_norm", false),
     OM_FIELD_BOOL(struct opt, bias, "enable_bias", true),
-    OM_FIELD_REFUSE("layer_norm_elementwise_affine", "true"),
+    OM_FIELD_BOOL(struct opt, norm_weights, "layer_norm_elementwise_affine", true),
     OM_FIELD_END
 };
 
@@ -41,17 +41,15 @@ static void opt_kv(const void *cfg, struct om_kv *kv)
     om_gpt_kv(&c->gpt, kv);
 }
 
-/* Rows of the table of positions: 2 is the first token's; 1 that of padding where the mask tells
- * positions. */
-static om_val position_rows(om_scope s)
+/* Where no input gives them, positions count the tokens that the mask shows; the others have -1. */
+static om_val positions(om_scope s)
 {
-    om_val mask, count;
+    om_val mask;
 
     if (om_has_input(s, "position_ids"))
-        return om_add(s, om_input(s, "position_ids"), om_i64(s, 2));
+        return om_input(s, "position_ids");
     mask = om_input(s, "attention_mask");
-    count = om_mul(s, om_count_tokens(s, mask), mask);
-    return om_add(s, count, om_i64(s, 1));
+    return om_sub_(s, om_mul(s, om_count_tokens(s, mask), mask), om_i64(s, 1));
 }
 
 static om_val embed(om_scope s, const struct opt *c, om_val ids, struct om_body *body)
@@ -60,7 +58,7 @@ static om_val embed(om_scope s, const struct opt *c, om_val ids, struct om_body 
 
     if (c->word_dim != c->gpt.hidden)
         x = om_linear_nobias(om_sub(s, "project_in"), x);
-    return om_add(s, x, om_embed(om_sub(s, "embed_positions"), position_rows(s)));
+    return om_add(s, x, om_embed_from(om_sub(s, "embed_positions"), positions(s), 2));
 }
 
 static om_val attention(om_scope s, const struct opt *c, int64_t i, om_val x, om_val mask)
@@ -77,7 +75,10 @@ static om_val attention(om_scope s, const struct opt *c, int64_t i, om_val x, om
 /* A normalization before the block that it belongs to, or after the residual. */
 static om_val norm(om_scope s, const struct opt *c, bool here, om_val x)
 {
-    return here ? om_layer_norm(s, x, c->gpt.eps) : x;
+    if (!here)
+        return x;
+    return c->norm_weights ? om_layer_norm(s, x, c->gpt.eps)
+                           : om_layer_norm_plain(s, x, c->gpt.eps);
 }
 
 static om_val layer(om_scope s, const struct opt *c, int64_t i, om_val x, om_val mask)
@@ -125,6 +126,7 @@ const struct om_arch om_arch_opt = {
     .inputs = (const char *const[]){ "input_ids", "attention_mask", "past_key_values",
                                      "position_ids", NULL },
     .kv = opt_kv,
+    .pad_token_id = &(const int64_t){ 1 },
     .build = opt_build,
     .heads = {
         [OM_HEAD_HIDDEN] = om_head_hidden,

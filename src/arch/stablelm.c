@@ -63,13 +63,7 @@ static om_val head_weights(om_scope s, const struct om_gpt *c, int64_t heads)
 /* A norm of every head, x [B,h,S,d]. */
 static om_val norm_heads(om_scope s, const struct om_gpt *c, int64_t heads, om_val x)
 {
-    const struct om_attr attrs[] = { { .name = "axis", .kind = OM_ATTR_INT, .i = -1 },
-                                     { .name = "epsilon", .kind = OM_ATTR_FLOAT, .f = c->eps } };
-    const om_dim size = om_int(s, c->head_dim);
-    const om_val ones = om_expand(s, om_like(s, x, 1.0), &size, 1);
-    const om_val in[] = { x, ones };
-
-    x = om_emit(s, OM_OP_LayerNormalization, in, 2, attrs, 2);
+    x = om_layer_norm_plain(s, x, c->eps);
     return om_mul(s, x, head_weights(s, c, heads));
 }
 

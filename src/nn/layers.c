@@ -43,8 +43,8 @@ om_val om_linear_with(om_scope s, om_val x, om_val weight, om_val bias)
     return linear(s, x, om_to_compute(s, weight), bias, 1);
 }
 
-/* Values of the port that ids came from index a table of that many rows. */
-static void limit_port(om_scope s, om_val ids, om_val table)
+/* Values of the port that ids came from index the rows of a table from first on. */
+static void limit_port(om_scope s, om_val ids, om_val table, int64_t first)
 {
     struct om_graph *g = s.b->g;
     uint32_t port = 0;
@@ -55,7 +55,8 @@ static void limit_port(om_scope s, om_val ids, om_val table)
             port = s.b->inputs[i].port.id;
     if (!port || !om_dim_is_const(g->dims, om_axis(s, table, 0), &rows))
         return;
-    for (size_t i = 0; i < g->n_inputs; i++)
+    rows -= first;
+    for (size_t i = 0; i < g->n_inputs && rows > 0; i++)
         if (g->inputs[i].val.id == port && (g->inputs[i].limit == 0 || rows < g->inputs[i].limit))
             g->inputs[i].limit = rows;
 }
@@ -63,13 +64,22 @@ static void limit_port(om_scope s, om_val ids, om_val table)
 om_val om_embed_with(om_scope s, om_val table, om_val ids)
 {
     if (om_valid(table) && om_valid(ids) && om_ok(s))
-        limit_port(s, ids, table);
+        limit_port(s, ids, table, 0);
     return om_to_compute(s, om_gather(s, table, ids, 0));
 }
 
 om_val om_embed(om_scope s, om_val ids)
 {
     return om_embed_with(s, om_weight_stored(s, "weight"), ids);
+}
+
+om_val om_embed_from(om_scope s, om_val ids, int64_t first)
+{
+    const om_val table = om_weight_stored(s, "weight");
+
+    if (om_valid(table) && om_valid(ids) && om_ok(s))
+        limit_port(s, ids, table, first);
+    return om_embed_with(s, table, om_add(s, ids, om_i64(s, first)));
 }
 
 static om_val layer_norm(om_scope s, om_val x, om_val weight, om_val bias, double eps)

@@ -122,6 +122,7 @@ om_val om_conv1d(om_scope s, om_val x);
 om_val om_linear_with(om_scope s, om_val x, om_val weight, om_val bias);
 /* Rows of "weight"; when ids are an input of the file, the table's size becomes the limit of its values. */
 om_val om_embed(om_scope s, om_val ids);
+om_val om_embed_from(om_scope s, om_val ids, int64_t first); /* the same, id 0 has row first */
 om_val om_embed_with(om_scope s, om_val table, om_val ids); /* table as om_weight_stored() gives it */
 om_val om_layer_norm(om_scope s, om_val x, double eps);  /* last axis; "weight", "bias" */
 om_val om_layer_norm_nobias(om_scope s, om_val x, double eps); /* a bias in the checkpoint is not looked at */
@@ -210,7 +211,7 @@ struct om_rope_config {
     const char *type;              /* "default", "linear", "dynamic", "yarn", "longrope", "llama3" */
     double theta;
     double partial;                /* partial_rotary_factor */
-    int64_t dim;                   /* rotary dims of a head */
+    int64_t dim;                   /* rotary dims of a head; of an odd number one more is rotated */
     int64_t max_position;
     double factor;
     /* type-specific; see rope.c */
@@ -230,6 +231,7 @@ struct om_rope_defaults {
     int64_t original_max_position; /* 0: none */
     const struct om_rope_alias *aliases; /* rope types that mean another one here, or NULL */
     bool no_scaling;               /* the model does not look at rope_scaling */
+    bool odd_dims;                 /* the model rotates as many dims as cos and sin have, dim + 1 where dim is odd */
 };
 /* Read rope_theta, rope_scaling, partial_rotary_factor ... of config.json. An unknown type or a bad parameter is an error
  * that names the key. */

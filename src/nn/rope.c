@@ -29,6 +29,11 @@ static const char *const type_names[] = {
     [ROPE_YARN] = "yarn",       [ROPE_LONGROPE] = "longrope", [ROPE_LLAMA3] = "llama3",
 };
 
+static int64_t pairs(const struct om_rope_config *c)
+{
+    return (c->dim + 1) / 2;
+}
+
 static enum rope_type type_of(const struct om_rope_config *c)
 {
     int i = 0;
@@ -206,7 +211,8 @@ static int check_dims(const struct om_rope_config *c, const struct om_rope_defau
         return om_fail(err, OM_E_CONFIG,
                        "key \"partial_rotary_factor\": expected a number in (0, 1], found %g",
                        c->partial);
-    if (c->dim < 2 || c->dim % 2 != 0 || c->dim > ROTARY_DIM_MAX)
+    if (c->dim < 1 || 2 * pairs(c) > OM_MIN(d->head_dim, ROTARY_DIM_MAX) ||
+        (c->dim % 2 != 0 && (!d->odd_dims || type_of(c) == ROPE_YARN)))
         return om_fail(err, OM_E_CONFIG,
                        "heads of size %" PRId64 " and partial_rotary_factor %g give %" PRId64
                        " rotary dims, expected an even number up to %d",
@@ -235,7 +241,7 @@ static int finish_yarn(const struct source *src, struct om_rope_config *c, struc
 static int finish_longrope(struct om_arena *a, const struct source *src, struct om_rope_config *c,
                            struct om_error *err)
 {
-    const size_t n = (size_t)(c->dim / 2);
+    const size_t n = (size_t)pairs(c);
 
     OM_TRY(read_list(a, src, "short_factor", n, &c->short_factor, err));
     OM_TRY(read_list(a, src, "long_factor", n, &c->long_factor, err));
@@ -389,7 +395,7 @@ void om_rope_frequencies(const struct om_rope_config *c, bool beyond, float *out
     const struct yarn y = type == ROPE_YARN ? yarn_ramp(c) : (struct yarn){ 0 };
     const double *factors = beyond ? c->long_factor : c->short_factor;
 
-    for (int64_t i = 0; i < c->dim / 2; i++)
+    for (int64_t i = 0; i < pairs(c); i++)
         switch (type) {
         case ROPE_LINEAR:
             out[i] = plain(c, i) / (float)c->factor;
@@ -449,23 +455,23 @@ static om_val f32_scalar(om_scope s, double v)
 
 static om_val constant_frequencies(om_scope s, const struct om_rope_config *c, bool beyond)
 {
-    float *v = om_arena_array(s.b->g->arena, (size_t)(c->dim / 2), sizeof(*v));
+    float *v = om_arena_array(s.b->g->arena, (size_t)pairs(c), sizeof(*v));
 
     if (!v)
         return om_scope_fail(s, OM_E_NOMEM, "out of memory");
     om_rope_frequencies(c, beyond, v);
-    return f32_vector(s, v, c->dim / 2);
+    return f32_vector(s, v, pairs(c));
 }
 
 static om_val exponents(om_scope s, const struct om_rope_config *c)
 {
-    float *v = om_arena_array(s.b->g->arena, (size_t)(c->dim / 2), sizeof(*v));
+    float *v = om_arena_array(s.b->g->arena, (size_t)pairs(c), sizeof(*v));
 
     if (!v)
         return om_scope_fail(s, OM_E_NOMEM, "out of memory");
-    for (int64_t i = 0; i < c->dim / 2; i++)
+    for (int64_t i = 0; i < pairs(c); i++)
         v[i] = (float)(2 * i) / (float)c->dim;
-    return f32_vector(s, v, c->dim / 2);
+    return f32_vector(s, v, pairs(c));
 }
 
 /* What is read, past included: the greatest position + 1. */
@@ -518,7 +524,7 @@ struct om_rope om_rope_tables(om_scope s, const struct om_rope_config *c, om_val
 
     return (struct om_rope){ .cos = table(s, c, OM_OP_Cos, angles),
                              .sin = table(s, c, OM_OP_Sin, angles),
-                             .dim = c->dim };
+                             .dim = 2 * pairs(c) };
 }
 
 om_val om_rope_apply(om_scope s, const struct om_rope *r, om_val x)
