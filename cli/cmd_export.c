@@ -27,6 +27,11 @@ static const struct opt_choice weights_dtypes[] = { { "keep", OM_WEIGHTS_DTYPE_K
                                                     { "bf16", OM_WEIGHTS_DTYPE_BF16 },
                                                     { NULL, 0 } };
 
+static const struct opt_choice decoders[] = { { "all", OM_DECODER_ALL },
+                                              { "merged", OM_DECODER_MERGED },
+                                              { "single", OM_DECODER_SINGLE },
+                                              { NULL, 0 } };
+
 static const struct opt_choice linears[] = { { "gemm", OM_LINEAR_GEMM },
                                              { "matmul", OM_LINEAR_MATMUL },
                                              { NULL, 0 } };
@@ -36,7 +41,7 @@ static const struct opt_choice frameworks[] = { { "pt", 0 }, { NULL, 0 } };
 /* What the options give before they become om_export_opts. */
 struct args {
     struct om_export_opts o;
-    int weights, weights_dtype, linear, dtype, framework;
+    int weights, weights_dtype, linear, decoder, dtype, framework;
     int64_t opset;
     double atol;
     const char *device, *variant;
@@ -91,6 +96,7 @@ static void finish_opts(struct args *a)
     a->o.weights = (enum om_weights_mode)a->weights;
     a->o.weights_dtype = (enum om_weights_dtype)a->weights_dtype;
     a->o.linear = (enum om_linear_form)a->linear;
+    a->o.decoder = (enum om_decoder_form)a->decoder;
     if (a->validate)
         a->o.validation = OM_VALIDATE_ALWAYS;
     if (a->no_validation)
@@ -138,6 +144,9 @@ int cmd_export_onnx(struct cli *cli, int argc, char **argv)
         OPT_FLAG(0, "monolith", &a.o.monolith, "one file, even for an encoder-decoder"),
         OPT_FLAG(0, "no-post-process", &a.o.no_post_process,
                  "do not merge the two decoders of an encoder-decoder"),
+        OPT_CHOICE(0, "decoder", &a.decoder, decoders,
+                   "files of an encoder-decoder's decoder with past: as Optimum (all, default), "
+                   "the merged one alone, or one graph for all steps (single)"),
         OPT_STR(0, "library-name", &a.o.library, "NAME",
                 "transformers or sentence_transformers (default: by the files of the checkpoint)",
                 0),

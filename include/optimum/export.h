@@ -37,6 +37,13 @@ enum om_linear_form {
     OM_LINEAR_MATMUL /* MatMul and Add on N-D activations, for tools that look for the pattern; weights are transposed */
 };
 
+/* How the decoder of an encoder-decoder is written when the task has past key/values. */
+enum om_decoder_form {
+    OM_DECODER_ALL,    /* as Optimum: decoder_model, decoder_with_past_model, and both merged behind an If */
+    OM_DECODER_MERGED, /* decoder_model_merged.onnx alone, which is all that a runtime loads */
+    OM_DECODER_SINGLE  /* decoder_model_merged.onnx without an If: one graph for the first step and later ones */
+};
+
 enum om_validation {
     OM_VALIDATE_AUTO,  /* unless ONNX Runtime is absent or memory would not suffice (one warning says so) */
     OM_VALIDATE_NEVER,
@@ -74,6 +81,7 @@ struct om_export_opts {
     double atol;
     bool monolith;           /* one file even for an encoder-decoder */
     bool no_post_process;    /* no merged decoder */
+    enum om_decoder_form decoder; /* not OM_DECODER_ALL: of -with-past tasks of encoder-decoders only */
     bool no_dynamic_axes;    /* all axes fixed to shapes */
     bool no_constant_folding;
     struct om_shapes shapes;

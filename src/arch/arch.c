@@ -30,6 +30,12 @@ bool om_arch_has_past(const struct om_arch *arch, const struct om_task *task)
     return arch->kind != OM_ARCH_ENCODER && task->cache && om_arch_has_task(arch, task);
 }
 
+bool om_arch_two_sided(const struct om_arch *arch, const struct om_task *task)
+{
+    return arch->kind == OM_ARCH_SEQ2SEQ &&
+           (task->head == OM_HEAD_HIDDEN || task->head == OM_HEAD_SEQ2SEQ_LM);
+}
+
 const char *const *om_arch_tasks(struct om_arena *a, const struct om_arch *arch)
 {
     const char **list = om_arena_array(a, 2 * om_task_count + 1, sizeof(*list));

@@ -35,7 +35,8 @@ struct om_arch {
     /* The class's pad_token_id, which holds where config.json has none; NULL: it has none either.
      */
     const int64_t *pad_token_id;
-    /* ENCODER, DECODER: the body. wants: the head that follows. */
+    /* ENCODER, DECODER: the body. wants: the head that follows. SEQ2SEQ: of the tasks that are not
+     * two-sided; NULL where there are none. */
     void (*build)(om_scope root, const void *cfg, enum om_head head, struct om_body *body);
     /* SEQ2SEQ: the encoder's hidden states, and the decoder's body. enc_hidden is {0} where past
      * inputs replace it. */
@@ -56,6 +57,9 @@ const struct om_arch *om_arch_find(const char *model_type); /* NULL: unknown */
 bool om_arch_has_task(const struct om_arch *arch, const struct om_task *task);
 bool om_arch_has_past(const struct om_arch *arch,
                       const struct om_task *task); /* "<task>-with-past" exists */
+/* Whether a task runs both an encoder and a decoder, each with inputs of its own: not a decoder that
+ * was saved alone, and not a classifier, whose decoder reads the same text. */
+bool om_arch_two_sided(const struct om_arch *arch, const struct om_task *task);
 /* The tasks of an architecture, with the -with-past ones, NULL-terminated, sorted as the original
  * prints them. */
 const char *const *om_arch_tasks(struct om_arena *a, const struct om_arch *arch);
@@ -75,10 +79,20 @@ struct om_arch_job {
     size_t n_fixes;
     struct om_ctx *ctx;
 };
-/* The files of the job, in the order in which they are written; monolith: one file where it can be;
- * post_process: the merged decoder is added. Returns the number of entries of parts[OM_PART_COUNT].
- */
-size_t om_arch_parts(const struct om_arch_job *job, bool monolith, bool post_process,
+/* How the decoder of an encoder-decoder is written, with past key/values. */
+enum om_arch_decoder {
+    OM_ARCH_DECODER_ALL,    /* one file per step and the merged one, as the original does */
+    OM_ARCH_DECODER_MERGED, /* the merged one alone */
+    OM_ARCH_DECODER_SINGLE  /* one file without an If: the cache decides by its length */
+};
+struct om_arch_layout {
+    bool monolith;  /* one file where it can be */
+    bool no_merged; /* no merged decoder */
+    enum om_arch_decoder decoder;
+};
+/* The files of the job, in the order in which they are written. Returns the number of entries of
+ * parts[OM_PART_COUNT]. */
+size_t om_arch_parts(const struct om_arch_job *job, const struct om_arch_layout *layout,
                      enum om_part *parts);
 /* Build the finished graph of one file. */
 int om_arch_build(const struct om_arch_job *job, enum om_part part, struct om_arena *a,

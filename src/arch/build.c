@@ -14,22 +14,29 @@ struct build {
     struct om_builder *b;
 };
 
-size_t om_arch_parts(const struct om_arch_job *job, bool monolith, bool post_process,
+size_t om_arch_parts(const struct om_arch_job *job, const struct om_arch_layout *layout,
                      enum om_part *parts)
 {
+    const bool merge = job->past && !layout->no_merged;
     size_t n = 0;
 
     /* Without a cache the headless encoder-decoder is one file in the original, too. */
-    if (job->arch->kind != OM_ARCH_SEQ2SEQ || monolith ||
+    if (!om_arch_two_sided(job->arch, job->task) || layout->monolith ||
         (job->task->head == OM_HEAD_HIDDEN && !job->past)) {
         parts[n++] = OM_PART_MODEL;
         return n;
     }
     parts[n++] = OM_PART_ENCODER;
-    parts[n++] = OM_PART_DECODER;
-    if (job->past)
-        parts[n++] = OM_PART_DECODER_PAST;
-    if (job->past && post_process)
+    if (layout->decoder == OM_ARCH_DECODER_SINGLE && job->past) {
+        parts[n++] = OM_PART_DECODER_SINGLE;
+        return n;
+    }
+    if (layout->decoder == OM_ARCH_DECODER_ALL || !merge) {
+        parts[n++] = OM_PART_DECODER;
+        if (job->past)
+            parts[n++] = OM_PART_DECODER_PAST;
+    }
+    if (merge)
         parts[n++] = OM_PART_DECODER_MERGED;
     return n;
 }
@@ -39,14 +46,21 @@ size_t om_arch_parts(const struct om_arch_job *job, bool monolith, bool post_pro
 static bool is_decoder_part(enum om_part part)
 {
     return part == OM_PART_DECODER || part == OM_PART_DECODER_PAST ||
-           part == OM_PART_DECODER_MERGED;
+           part == OM_PART_DECODER_MERGED || part == OM_PART_DECODER_SINGLE;
+}
+
+static bool is_two_sided(const struct build *bd)
+{
+    return om_arch_two_sided(bd->job->arch, bd->job->task);
 }
 
 static enum om_port_set port_set(const struct build *bd)
 {
+    if (bd->part == OM_PART_DECODER_SINGLE)
+        return OM_PORTS_DECODER_SINGLE;
     if (is_decoder_part(bd->part))
         return OM_PORTS_DECODER;
-    if (bd->job->arch->kind == OM_ARCH_SEQ2SEQ)
+    if (is_two_sided(bd))
         return OM_PORTS_ENCODER;
     if (bd->job->task->head == OM_HEAD_CHOICE)
         return OM_PORTS_CHOICE;
@@ -57,9 +71,12 @@ static const char *const *input_names(const struct build *bd)
 {
     static const char *const encoder[] = { "input_ids", "attention_mask", NULL };
     static const char *const both[] = { "input_ids", "attention_mask", "decoder_input_ids", NULL };
+    static const char *const alone[] = { "input_ids", "attention_mask", "past_key_values", NULL };
 
     if (bd->job->arch->kind != OM_ARCH_SEQ2SEQ || is_decoder_part(bd->part))
         return bd->job->arch->inputs;
+    if (!is_two_sided(bd))
+        return alone;
     return bd->part == OM_PART_ENCODER ? encoder : both;
 }
 
@@ -174,14 +191,34 @@ static om_val optional_input(om_scope root, const char *name)
     return om_has_input(root, name) ? om_input(root, name) : (om_val){ 0 };
 }
 
+/* The encoder's states that the cross-attention computes keys and values of: {0} where all are
+ * cached. A single decoder takes those after the cached ones, all in the first step and none later:
+ * a choice by lengths, which needs no If. */
+static om_val states_to_project(struct build *bd)
+{
+    const struct om_builder *b = bd->b;
+    const om_scope root = om_builder_root(bd->b);
+    om_val states, cached;
+    om_dim begin, end;
+
+    if (bd->part != OM_PART_DECODER_SINGLE)
+        return b->past ? (om_val){ 0 } : om_input(root, "encoder_hidden_states");
+    states = om_input(root, "encoder_hidden_states");
+    cached = om_input(root, om_builder_cache_name(bd->b, "past_key_values", 0, OM_KV_CROSS_KEY));
+    begin = om_axis(root, cached, 2);
+    end = om_axis(root, states, 1);
+    if (!begin || !end)
+        return (om_val){ 0 };
+    return om_gather(root, states, om_arange(root, begin, end), 1);
+}
+
 static void build_decoder(struct build *bd)
 {
     const struct om_arch_job *job = bd->job;
     const om_scope root = om_builder_root(bd->b);
     struct om_body body = { 0 };
 
-    job->arch->decode(root, job->cfg, om_input(root, "input_ids"),
-                      bd->b->past ? (om_val){ 0 } : om_input(root, "encoder_hidden_states"),
+    job->arch->decode(root, job->cfg, om_input(root, "input_ids"), states_to_project(bd),
                       optional_input(root, "encoder_attention_mask"), &body);
     emit_head(bd, &body);
     emit_presents(bd);
@@ -275,7 +312,7 @@ static void build_merged(struct build *bd)
 static void set_cache(struct build *bd)
 {
     const struct om_arch_job *job = bd->job;
-    const bool seq2seq = job->arch->kind == OM_ARCH_SEQ2SEQ;
+    const bool seq2seq = is_two_sided(bd);
     struct om_kv kv = { 0 };
 
     if (!job->arch->kv)
@@ -283,8 +320,9 @@ static void set_cache(struct build *bd)
     job->arch->kv(job->cfg, &kv);
     bd->b->cross = seq2seq;
     bd->b->present = job->past && (!seq2seq || is_decoder_part(bd->part));
+    bd->b->cross_grows = bd->part == OM_PART_DECODER_SINGLE;
     if (seq2seq)
-        bd->b->past = bd->part == OM_PART_DECODER_PAST || bd->part == OM_PART_DECODER_MERGED;
+        bd->b->past = is_decoder_part(bd->part) && bd->part != OM_PART_DECODER;
     else /* the headless decoder gives a cache and takes none, as in the original */
         bd->b->past = job->past && job->task->head != OM_HEAD_HIDDEN;
     om_builder_set_kv(bd->b, &kv);
@@ -307,7 +345,7 @@ static void build_graph(struct build *bd)
         om_output(root, "last_hidden_state",
                   job->arch->encode(root, job->cfg, om_input(root, "input_ids"),
                                     om_input(root, "attention_mask")));
-    } else if (job->arch->kind == OM_ARCH_SEQ2SEQ)
+    } else if (is_two_sided(bd))
         build_monolith(bd);
     else
         build_body(bd);

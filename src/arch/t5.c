@@ -22,30 +22,32 @@ struct t5 {
         .nullable = true                                                               \
     }
 
-static const struct om_field t5_fields[] = {
-    T5_SIZE(hidden, "d_model", "hidden_size", 512),
-    T5_SIZE(head_dim, "d_kv", "head_dim", 64),
-    T5_SIZE(layers, "num_layers", "num_hidden_layers", 6),
-    T5_SIZE(heads, "num_heads", "num_attention_heads", 8),
-    OM_FIELD_SIZE(struct t5, decoder_layers, "num_decoder_layers", 0),
-    { .kind = OM_FIELD_KIND_INT,
-      .key = "relative_attention_num_buckets",
-      .offset = offsetof(struct t5, buckets),
-      .i = 32,
-      .min = 4,
-      .max = DISTANCE_MAX },
-    { .kind = OM_FIELD_KIND_INT,
-      .key = "relative_attention_max_distance",
-      .offset = offsetof(struct t5, max_distance),
-      .i = 128,
-      .min = 2,
-      .max = DISTANCE_MAX },
-    OM_FIELD_F64(struct t5, eps, "layer_norm_epsilon", 1e-6),
-    OM_FIELD_STR(struct t5, feed_forward, "feed_forward_proj", "relu"),
-    OM_FIELD_STR(struct t5, act_name, "dense_act_fn", NULL),
-    OM_FIELD_BOOL(struct t5, tied, "tie_word_embeddings", true),
-    OM_FIELD_REFUSE("pruned_heads", "{}"),
-    OM_FIELD_REFUSE("tie_encoder_decoder", "false"),
+#define T5_FIELDS                                                                              \
+    T5_SIZE(hidden, "d_model", "hidden_size", 512), T5_SIZE(head_dim, "d_kv", "head_dim", 64), \
+        T5_SIZE(layers, "num_layers", "num_hidden_layers", 6),                                 \
+        T5_SIZE(heads, "num_heads", "num_attention_heads", 8),                                 \
+        OM_FIELD_SIZE(struct t5, decoder_layers, "num_decoder_layers", 0),                     \
+        T5_DISTANCE(buckets, "relative_attention_num_buckets", 32, 4),                         \
+        T5_DISTANCE(max_distance, "relative_attention_max_distance", 128, 2),                  \
+        OM_FIELD_F64(struct t5, eps, "layer_norm_epsilon", 1e-6),                              \
+        OM_FIELD_STR(struct t5, feed_forward, "feed_forward_proj", "relu"),                    \
+        OM_FIELD_STR(struct t5, act_name, "dense_act_fn", NULL),                               \
+        OM_FIELD_BOOL(struct t5, tied, "tie_word_embeddings", true),                           \
+        OM_FIELD_REFUSE("pruned_heads", "{}"), OM_FIELD_REFUSE("tie_encoder_decoder", "false")
+#define T5_DISTANCE(member, k, def, least)                                                        \
+    {                                                                                             \
+        .kind = OM_FIELD_KIND_INT, .key = (k), .offset = offsetof(struct t5, member), .i = (def), \
+        .min = (least), .max = DISTANCE_MAX                                                       \
+    }
+
+static const struct om_field t5_fields[] = { T5_FIELDS, OM_FIELD_END };
+
+static const struct om_field mt5_fields[] = {
+    T5_FIELDS,
+    T5_SIZE(layers, "num_layers", "num_hidden_layers", 8),
+    T5_SIZE(heads, "num_heads", "num_attention_heads", 6),
+    OM_FIELD_STR(struct t5, feed_forward, "feed_forward_proj", "gated-gelu"),
+    OM_FIELD_BOOL(struct t5, tied, "tie_word_embeddings", false),
     OM_FIELD_END
 };
 
@@ -138,7 +140,7 @@ static om_val cross_attention(om_scope s, const struct stack *st, int64_t layer,
     if (!om_cache_cross_get(s, layer, &at.k, &at.v)) {
         at.k = heads(s, st->c, "k", st->enc_hidden);
         at.v = heads(s, st->c, "v", st->enc_hidden);
-        om_cache_cross_set(s, layer, at.k, at.v);
+        om_cache_cross_set(s, layer, &at.k, &at.v);
     }
     return attend(s, &at);
 }
@@ -267,18 +269,18 @@ static void t5_head_seq2seq_lm(om_scope root, const void *cfg, const struct om_b
               om_linear_with(s, om_scale(s, body->hidden, scale), weight, (om_val){ 0 }));
 }
 
-const struct om_arch om_arch_t5 = {
-    .kind = OM_ARCH_SEQ2SEQ,
-    .cfg_size = sizeof(struct t5),
-    .fields = t5_fields,
-    .derive = t5_derive,
-    .inputs = (const char *const[]){ "encoder_attention_mask", "input_ids",
-                                     "encoder_hidden_states", "past_key_values", NULL },
-    .kv = t5_kv,
-    .encode = t5_encode,
-    .decode = t5_decode,
-    .heads = {
-        [OM_HEAD_HIDDEN] = om_head_hidden,
-        [OM_HEAD_SEQ2SEQ_LM] = t5_head_seq2seq_lm,
-    },
-};
+#define T5_ARCH(table)                                                              \
+    {                                                                               \
+        .kind = OM_ARCH_SEQ2SEQ, .cfg_size = sizeof(struct t5), .fields = (table),  \
+        .derive = t5_derive, .inputs = t5_inputs, .kv = t5_kv, .encode = t5_encode, \
+        .decode = t5_decode, .heads = {                                             \
+            [OM_HEAD_HIDDEN] = om_head_hidden,                                      \
+            [OM_HEAD_SEQ2SEQ_LM] = t5_head_seq2seq_lm,                              \
+        }                                                                           \
+    }
+
+static const char *const t5_inputs[] = { "encoder_attention_mask", "input_ids",
+                                         "encoder_hidden_states", "past_key_values", NULL };
+
+const struct om_arch om_arch_t5 = T5_ARCH(t5_fields);
+const struct om_arch om_arch_mt5 = T5_ARCH(mt5_fields); /* Xue et al., 2021: other defaults */

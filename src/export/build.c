@@ -125,12 +125,18 @@ static void choose_weights(struct om_job *job)
 
 int om_job_build(struct om_job *job, struct om_error *err)
 {
+    static const enum om_arch_decoder decoders[] = {
+        [OM_DECODER_ALL] = OM_ARCH_DECODER_ALL,
+        [OM_DECODER_MERGED] = OM_ARCH_DECODER_MERGED,
+        [OM_DECODER_SINGLE] = OM_ARCH_DECODER_SINGLE,
+    };
+    const struct om_arch_layout layout = { .monolith = job->opts->monolith,
+                                           .no_merged = job->opts->no_post_process,
+                                           .decoder = decoders[job->opts->decoder] };
     enum om_part parts[OM_PART_COUNT] = { OM_PART_MODEL };
 
     choose_dtypes(job);
-    job->n_files = job->sentence != NULL ? 1
-                                         : om_arch_parts(&job->arch, job->opts->monolith,
-                                                         !job->opts->no_post_process, parts);
+    job->n_files = job->sentence != NULL ? 1 : om_arch_parts(&job->arch, &layout, parts);
     for (size_t i = 0; i < job->n_files; i++) {
         OM_TRY(om_ctx_check(job->ctx, err));
         job->files[i].part = parts[i];

@@ -36,17 +36,24 @@ static bool one_token_at_a_time(enum om_part part, const struct om_dummy *how)
     return part == OM_PART_DECODER_PAST || (part == OM_PART_DECODER_MERGED && how->use_cache);
 }
 
+/* The file takes a cache, and this round has none yet. */
+static bool first_step(enum om_part part, const struct om_dummy *how)
+{
+    return part == OM_PART_DECODER_SINGLE && !how->use_cache;
+}
+
 /* 16 tokens, or what fits a shorter table of positions; RoBERTa's count from the padding id, which
- * is 1 where the configuration names none. */
+ * is 1 where the configuration names none. A decoder with past reads as many tokens twice. */
 static int64_t default_length(const struct om_job *job)
 {
     static const char *const keys[] = { "max_position_embeddings", "n_positions" };
     const int64_t offset = OM_MAX(job->config.pad_token_id, 1) + 1;
+    const bool twice = job->arch.past && !om_arch_two_sided(job->arch.arch, job->arch.task);
     int64_t length = 16, positions;
 
     for (size_t i = 0; i < OM_COUNT(keys) && !job->opts->no_dynamic_axes; i++)
         if (om_json_i64(om_json_get(job->config.doc, keys[i]), &positions) && positions > offset)
-            length = OM_MIN(length, positions - offset);
+            length = OM_MIN(length, OM_MAX((positions - offset) / (twice ? 2 : 1), 1));
     return length;
 }
 
@@ -65,7 +72,9 @@ int64_t om_dummy_size(const struct om_job *job, enum om_part part, const struct 
     if (om_sv_is(symbol, "past_decoder_sequence_length") && part == OM_PART_DECODER_MERGED &&
         !how->use_cache)
         return 1; /* fed but not read */
-    if (om_sv_is(symbol, "encoder_sequence_length"))
+    if (om_sv_starts(symbol, OM_SVL("past_")) && first_step(part, how))
+        return 0;
+    if (om_sv_ends(symbol, OM_SVL("encoder_sequence_length")))
         return how->variant == 0 ? length : length + 2;
     if (om_sv_starts(symbol, OM_SVL("past_")))
         return how->variant == 0 ? length : length - length / 2;

@@ -98,6 +98,15 @@ static int check_opts(const struct om_export_opts *o, struct om_error *err)
         o->dtype != OM_BF16)
         return om_fail(err, OM_E_USAGE, "computation in %s: expected float32, float16 or bfloat16",
                        om_dtype_text(o->dtype));
+    if ((unsigned)o->decoder > OM_DECODER_SINGLE)
+        return om_fail(err, OM_E_USAGE, "unknown form %d of a decoder", (int)o->decoder);
+    if (o->decoder == OM_DECODER_MERGED && o->no_post_process)
+        return om_fail(err, OM_E_USAGE,
+                       "--decoder merged and --no-post-process exclude each other");
+    if (o->decoder == OM_DECODER_SINGLE && o->no_dynamic_axes)
+        return om_fail(err, OM_E_USAGE,
+                       "--decoder single and --no-dynamic-axes exclude each other: the lengths of "
+                       "the cache tell the first step from later ones");
     if (o->shapes.batch_size < 0 || o->shapes.sequence_length < 0 || o->shapes.num_choices < 0)
         return om_fail(err, OM_E_USAGE, "an example size is negative");
     return 0;

@@ -226,6 +226,20 @@ static void log_detected(struct om_job *job)
     om_buf_release(&synonyms);
 }
 
+/* --decoder needs a decoder that is a file of its own and has a cache. */
+static int check_decoder_form(struct om_job *job, const char *task, struct om_error *err)
+{
+    const struct om_arch_job *a = &job->arch;
+
+    if (job->opts->decoder == OM_DECODER_ALL ||
+        (a->past && job->sentence == NULL && om_arch_two_sided(a->arch, a->task)))
+        return 0;
+    return om_fail(err, OM_E_USAGE,
+                   "--decoder is for encoder-decoders and their tasks that end in -with-past: the "
+                   "task %s of %s has no decoder with a cache in a file of its own",
+                   task, job->config.model_type);
+}
+
 /* Combinations that have no meaning, in Optimum's order. */
 static int check_task(struct om_job *job, struct om_error *err)
 {
@@ -241,7 +255,8 @@ static int check_task(struct om_job *job, struct om_error *err)
             "the task %s is not compatible with --monolith: use `--task %s --monolith`, or "
             "`--task %s` without --monolith",
             name, a->task->name, name);
-    if (a->arch->kind == OM_ARCH_SEQ2SEQ && a->task->head == OM_HEAD_CAUSAL_LM)
+    if (a->arch->kind == OM_ARCH_SEQ2SEQ && a->task->head == OM_HEAD_CAUSAL_LM &&
+        (job->config.is_encoder_decoder || !om_arch_has_task(a->arch, a->task)))
         return om_fail(err, OM_E_UNSUPPORTED,
                        "%s is an encoder-decoder, which is incompatible with the task %s; use "
                        "text2text-generation",
@@ -254,7 +269,7 @@ static int check_task(struct om_job *job, struct om_error *err)
             name);
     if (!om_arch_has_task(a->arch, a->task) || (a->past && !om_arch_has_past(a->arch, a->task)))
         return fail_task_not_offered(job, name, err);
-    return 0;
+    return check_decoder_form(job, name, err);
 }
 
 /* The option's padding token, else the configuration's, else, where one is needed, the tokenizer's.

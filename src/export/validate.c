@@ -277,7 +277,8 @@ static int check_names(struct check *c, struct om_error *err)
 
 static int run_rounds(struct check *c, struct om_error *err)
 {
-    const bool merged = c->file->part == OM_PART_DECODER_MERGED;
+    const bool merged = c->file->part == OM_PART_DECODER_MERGED ||
+                        c->file->part == OM_PART_DECODER_SINGLE;
     const int variants = c->job->opts->no_dynamic_axes ? 1 : 2;
 
     for (int branch = merged ? 0 : 1; branch <= 1; branch++) {

@@ -59,6 +59,7 @@ struct om_builder {
     struct om_kv kv;
     bool past, present;             /* past_key_values are inputs; present key/values are outputs */
     bool cross;                     /* names carry ".decoder"/".encoder" and cross-attention is cached as well */
+    bool cross_grows;               /* keys and values of the encoder's states not yet cached are computed and appended */
     om_val *presents;               /* what the body recorded: om_builder_slots() values per layer, {0}: none */
 
     const char **missing;           /* full names of tensors, each once */

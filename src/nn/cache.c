@@ -59,17 +59,22 @@ void om_cache_extend(om_scope s, int64_t layer, om_val *k, om_val *v)
 
 bool om_cache_cross_get(om_scope s, int64_t layer, om_val *k, om_val *v)
 {
-    if (!s.b->past)
+    if (!s.b->past || s.b->cross_grows)
         return false;
     *k = past_input(s, layer, OM_KV_CROSS_KEY);
     *v = past_input(s, layer, OM_KV_CROSS_VALUE);
     return true;
 }
 
-void om_cache_cross_set(om_scope s, int64_t layer, om_val k, om_val v)
+void om_cache_cross_set(om_scope s, int64_t layer, om_val *k, om_val *v)
 {
-    om_builder_set_present(s.b, layer, OM_KV_CROSS_KEY, k);
-    om_builder_set_present(s.b, layer, OM_KV_CROSS_VALUE, v);
+    if (s.b->cross_grows) {
+        extend(s, layer, OM_KV_CROSS_KEY, 0, k);
+        extend(s, layer, OM_KV_CROSS_VALUE, 0, v);
+        return;
+    }
+    om_builder_set_present(s.b, layer, OM_KV_CROSS_KEY, *k);
+    om_builder_set_present(s.b, layer, OM_KV_CROSS_VALUE, *v);
 }
 
 om_val om_positions(om_scope s, om_val ids)

@@ -190,9 +190,10 @@ void om_cache_extend_window(om_scope s, int64_t layer, int64_t window, om_val *k
 bool om_cache_past(om_scope s);                       /* past key/values are inputs */
 om_dim om_cache_past_length(om_scope s);              /* 0 without past */
 /* Cross-attention of an encoder-decoder: with past inputs gives the cached pair and true; else false, and the
- * caller computes the pair and hands it to om_cache_cross_set(). */
+ * caller computes the pair from the encoder's states and hands it to om_cache_cross_set(), which prepends what is cached
+ * where one file serves all steps. */
 bool om_cache_cross_get(om_scope s, int64_t layer, om_val *k, om_val *v);
-void om_cache_cross_set(om_scope s, int64_t layer, om_val k, om_val v);
+void om_cache_cross_set(om_scope s, int64_t layer, om_val *k, om_val *v);
 
 /* Positions 0..: the input position_ids where the file has it, else past .. past + S as [1, S]. */
 om_val om_positions(om_scope s, om_val ids);

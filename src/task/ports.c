@@ -8,6 +8,8 @@
     }
 #define BIT(set) (1u << (set))
 
+#define DECODER_SETS (BIT(OM_PORTS_DECODER) | BIT(OM_PORTS_DECODER_SINGLE))
+
 #define PAST_AND_NEW "past_sequence_length + sequence_length"
 
 struct port_row {
@@ -37,15 +39,17 @@ static const struct port_row rows[] = {
     { BIT(OM_PORTS_ENCODER), "attention_mask", AXES("batch_size", "encoder_sequence_length") },
     { BIT(OM_PORTS_ENCODER), "decoder_input_ids", AXES("batch_size", "decoder_sequence_length") },
 
-    { BIT(OM_PORTS_DECODER), "encoder_attention_mask",
+    { DECODER_SETS, "encoder_attention_mask",
       AXES("batch_size", "encoder_sequence_length") },
-    { BIT(OM_PORTS_DECODER), "input_ids", AXES("batch_size", "decoder_sequence_length") },
-    { BIT(OM_PORTS_DECODER), "encoder_hidden_states",
+    { DECODER_SETS, "input_ids", AXES("batch_size", "decoder_sequence_length") },
+    { DECODER_SETS, "encoder_hidden_states",
       AXES("batch_size", "encoder_sequence_length", "*") },
-    { BIT(OM_PORTS_DECODER), "past_key_values",
+    { DECODER_SETS, "past_key_values",
       AXES("batch_size", "*", "past_decoder_sequence_length", "*") },
     { BIT(OM_PORTS_DECODER), "past_key_values.encoder",
       AXES("batch_size", "*", "encoder_sequence_length", "*") },
+    { BIT(OM_PORTS_DECODER_SINGLE), "past_key_values.encoder",
+      AXES("batch_size", "*", "past_encoder_sequence_length", "*") },
     { BIT(OM_PORTS_DECODER), "use_cache_branch", AXES("1") },
 };
 
@@ -69,7 +73,9 @@ enum om_dtype om_port_dtype(const char *name)
 /* ---- outputs ---- */
 
 #define PART(part) (1u << (part))
-#define DECODERS (PART(OM_PART_DECODER) | PART(OM_PART_DECODER_PAST) | PART(OM_PART_DECODER_MERGED))
+#define DECODERS                                                                         \
+    (PART(OM_PART_DECODER) | PART(OM_PART_DECODER_PAST) | PART(OM_PART_DECODER_MERGED) | \
+     PART(OM_PART_DECODER_SINGLE))
 #define PAST_AND_NEW_DECODER "past_decoder_sequence_length + decoder_sequence_length"
 
 /* The original's file of the first step names its present axis as if there were a past, and its

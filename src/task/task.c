@@ -38,7 +38,7 @@ const struct om_task om_tasks[] = {
       .cache = true },
     { .name = "text2text-generation",
       .synonyms = LIST("seq2seq-lm", "summarization", "translation"),
-      .class_suffixes = LIST("ForConditionalGeneration", "ForSeq2SeqLM", "T5WithLMHeadModel"),
+      .class_suffixes = LIST("ForConditionalGeneration", "ForSeq2SeqLM", "T5WithLMHeadModel", "MTModel"),
       .head = OM_HEAD_SEQ2SEQ_LM,
       .cache = true },
     { .name = "question-answering",
@@ -177,7 +177,9 @@ const char *om_part_file(enum om_part part)
         [OM_PART_ENCODER] = "encoder_model.onnx",
         [OM_PART_DECODER] = "decoder_model.onnx",
         [OM_PART_DECODER_PAST] = "decoder_with_past_model.onnx",
+        /* Programs that load a merged decoder look whether it has the input use_cache_branch. */
         [OM_PART_DECODER_MERGED] = "decoder_model_merged.onnx",
+        [OM_PART_DECODER_SINGLE] = "decoder_model_merged.onnx",
     };
 
     return files[part];

@@ -51,6 +51,7 @@ enum om_part {
     OM_PART_DECODER,        /* decoder_model.onnx: first step, no past */
     OM_PART_DECODER_PAST,   /* decoder_with_past_model.onnx */
     OM_PART_DECODER_MERGED, /* decoder_model_merged.onnx: both behind an If */
+    OM_PART_DECODER_SINGLE, /* decoder_model_merged.onnx as well: every step, without an If */
     OM_PART_COUNT
 };
 const char *om_part_file(enum om_part part);
@@ -62,6 +63,7 @@ enum om_port_set {
     OM_PORTS_CAUSAL_PAST, /* a decoder with past inputs; without them it is TEXT */
     OM_PORTS_ENCODER,     /* of an encoder-decoder, also both sides in one file */
     OM_PORTS_DECODER,
+    OM_PORTS_DECODER_SINGLE, /* the encoder's part of the cache has a length of its own */
     OM_PORTS_COUNT
 };
 /* The axes of a named input, NULL-terminated texts; NULL when the name is unknown there. "*" is an

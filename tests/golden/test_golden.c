@@ -404,7 +404,7 @@ static void check_part(struct trial *t, enum om_part part)
 static void check_parts(struct trial *t)
 {
     enum om_part parts[OM_PART_COUNT];
-    const size_t n = om_arch_parts(&t->job, false, true, parts);
+    const size_t n = om_arch_parts(&t->job, &(struct om_arch_layout){ 0 }, parts);
 
     if (n != t->sig.n_onnx)
         fail(t, "%zu files, want %zu", n, t->sig.n_onnx);

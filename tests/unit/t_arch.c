@@ -61,27 +61,18 @@ static om_val toy_encode(om_scope root, const void *cfg, om_val ids, om_val mask
                   om_unsqueeze(root, om_cast(root, mask, OM_F32), 2));
 }
 
-static om_val cross(om_scope s, om_val encoded, enum om_kv_slot slot)
-{
-    om_val v;
-
-    if (s.b->past)
-        return om_input(s, om_builder_cache_name(s.b, "past_key_values", 0, slot));
-    v = om_split_heads(s, encoded, HEADS, HEAD_DIM);
-    om_builder_set_present(s.b, 0, slot, v);
-    return v;
-}
-
 static void toy_decode(om_scope root, const void *cfg, om_val ids, om_val encoded, om_val mask,
                        struct om_body *body)
 {
     const om_val x = self_attention(root, om_embed(om_sub(root, "embed"), ids));
-    const struct om_attend at = { .q = om_split_heads(root, x, HEADS, HEAD_DIM),
-                                  .k = cross(root, encoded, OM_KV_CROSS_KEY),
-                                  .v = cross(root, encoded, OM_KV_CROSS_VALUE),
-                                  .mask = om_mask_padding(root, mask) };
+    struct om_attend at = { .q = om_split_heads(root, x, HEADS, HEAD_DIM),
+                            .mask = om_mask_padding(root, mask) };
 
     (void)cfg;
+    if (!om_cache_cross_get(root, 0, &at.k, &at.v)) {
+        at.k = at.v = om_split_heads(root, encoded, HEADS, HEAD_DIM);
+        om_cache_cross_set(root, 0, &at.k, &at.v);
+    }
     body->hidden = om_merge_heads(root, om_attend(root, &at));
 }
 
@@ -141,29 +132,42 @@ static void parts(struct test *t)
     static const struct {
         const struct om_arch *arch;
         const char *task;
-        bool monolith, post_process;
+        struct om_arch_layout layout;
         const char *want;
     } cases[] = {
-        { &toy_decoder, "text-generation", false, true, "model.onnx " },
-        { &toy_decoder, "text-generation-with-past", false, true, "model.onnx " },
-        { &toy_seq2seq, "feature-extraction", false, true, "model.onnx " },
-        { &toy_seq2seq, "text2text-generation", false, true,
-          "encoder_model.onnx decoder_model.onnx " },
-        { &toy_seq2seq, "text2text-generation", true, true, "model.onnx " },
-        { &toy_seq2seq, "text2text-generation-with-past", false, true,
+        { &toy_decoder, "text-generation", { 0 }, "model.onnx " },
+        { &toy_decoder, "text-generation-with-past", { 0 }, "model.onnx " },
+        { &toy_seq2seq, "feature-extraction", { 0 }, "model.onnx " },
+        { &toy_seq2seq, "text2text-generation", { 0 }, "encoder_model.onnx decoder_model.onnx " },
+        { &toy_seq2seq, "text2text-generation", { .monolith = true }, "model.onnx " },
+        { &toy_seq2seq,
+          "text2text-generation-with-past",
+          { 0 },
           "encoder_model.onnx decoder_model.onnx decoder_with_past_model.onnx "
           "decoder_model_merged.onnx " },
-        { &toy_seq2seq, "feature-extraction-with-past", false, false,
+        { &toy_seq2seq,
+          "text2text-generation-with-past",
+          { .decoder = OM_ARCH_DECODER_MERGED },
+          "encoder_model.onnx decoder_model_merged.onnx " },
+        { &toy_seq2seq,
+          "text2text-generation-with-past",
+          { .decoder = OM_ARCH_DECODER_SINGLE },
+          "encoder_model.onnx decoder_model_merged.onnx " },
+        { &toy_seq2seq,
+          "feature-extraction-with-past",
+          { .no_merged = true },
           "encoder_model.onnx decoder_model.onnx decoder_with_past_model.onnx " },
+        { &toy_seq2seq, "text-classification", { 0 }, "model.onnx " },
     };
     const struct fixture f = { 0 };
 
     for (size_t i = 0; i < OM_COUNT(cases); i++) {
         const struct om_arch_job job = make_job(&f, cases[i].arch, cases[i].task);
         enum om_part list[OM_PART_COUNT];
-        const size_t n = om_arch_parts(&job, cases[i].monolith, cases[i].post_process, list);
+        const size_t n = om_arch_parts(&job, &cases[i].layout, list);
         struct om_buf text = OM_BUF_INIT(1000);
-        test_case(t, "%s, monolith %d", cases[i].task, cases[i].monolith);
+        test_case(t, "%s, monolith %d, decoder %d", cases[i].task, cases[i].layout.monolith,
+                  (int)cases[i].layout.decoder);
         for (size_t k = 0; k < n; k++)
             om_buf_printf(&text, "%s ", om_part_file(list[k]));
         CHECK_STR(t, text.ptr, cases[i].want);
@@ -199,6 +203,10 @@ static void write_ports(struct om_buf *out, struct om_graph *g, const struct om_
     D_PAST("decoder.key", "past_decoder")   \
     D_PAST("decoder.value", "past_decoder") \
     D_PAST("encoder.key", "encoder") D_PAST("encoder.value", "encoder")
+#define D_PASTS_SINGLE                                                            \
+    D_PAST("decoder.key", "past_decoder")                                         \
+    D_PAST("decoder.value", "past_decoder") D_PAST("encoder.key", "past_encoder") \
+        D_PAST("encoder.value", "past_encoder")
 #define D_PRESENT(x)       \
     "present.0.decoder." x \
     "[batch_size, 2, past_decoder_sequence_length + decoder_sequence_length, 2] "
@@ -242,6 +250,9 @@ static const struct {
       "logits[batch_size, decoder_sequence_length, 9] " D_PRESENTS_CROSS },
     { &toy_seq2seq, "text2text-generation-with-past", OM_PART_DECODER_PAST, D_MASK D_IDS D_PASTS,
       "logits[batch_size, 1, 9] " D_PRESENTS },
+    { &toy_seq2seq, "text2text-generation-with-past", OM_PART_DECODER_SINGLE,
+      D_MASK D_IDS D_HIDDEN D_PASTS_SINGLE,
+      "logits[batch_size, decoder_sequence_length, 9] " D_PRESENTS_CROSS },
     { &toy_seq2seq, "text2text-generation-with-past", OM_PART_DECODER_MERGED,
       D_MASK D_IDS D_HIDDEN D_PASTS "use_cache_branch[1] ",
       "logits[batch_size, decoder_sequence_length, 9] " D_PRESENTS_CROSS },

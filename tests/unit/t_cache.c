@@ -203,7 +203,8 @@ static void cross(struct test *t)
     om_builder_set_kv(&f.b, &(struct om_kv){ .layers = 1, .heads = 2, .head_dim = 4 });
     CHECK(t, !om_cache_cross_get(root, 0, &k, &v));
     k = om_builder_input(&f.b, "k", OM_F32, kv_axes);
-    om_cache_cross_set(root, 0, k, k);
+    v = k;
+    om_cache_cross_set(root, 0, &k, &v);
     CHECK_INT(t, f.b.presents[OM_KV_CROSS_KEY].id, k.id);
     f.b.past = true;
     declare_past(&f);

@@ -1,0 +1,42 @@
+/* src/arch/blenderbot_small.c: the 90M Blenderbot (Roller et al., 2021): post-norm. */
+#include "arch/seq2seq.h"
+
+static const struct om_seq2seq_form blenderbot_small_form = {
+    .embed_norm = true,
+    .embed_norm_first = true,
+};
+
+static const struct om_field blenderbot_small_fields[] = {
+    OM_SEQ2SEQ_FIELDS,
+    OM_SEQ2SEQ_SIZE(hidden, "d_model", "hidden_size", 512),
+    OM_SEQ2SEQ_SIZE(encoder.layers, "encoder_layers", NULL, 8),
+    OM_SEQ2SEQ_SIZE(decoder.layers, "decoder_layers", NULL, 8),
+    OM_SEQ2SEQ_SIZE(positions, "max_position_embeddings", NULL, 512),
+    OM_FIELD_INT(struct om_seq2seq, pad, "pad_token_id", 0),
+    OM_FIELD_END,
+};
+
+static int blenderbot_small_derive(struct om_arena *a, void *cfg, const struct om_config *config,
+                                   struct om_error *err)
+{
+    (void)a;
+    (void)config;
+    return om_seq2seq_derive(cfg, &blenderbot_small_form, err);
+}
+
+const struct om_arch om_arch_blenderbot_small = {
+    .kind = OM_ARCH_SEQ2SEQ,
+    .cfg_size = sizeof(struct om_seq2seq),
+    .fields = blenderbot_small_fields,
+    .derive = blenderbot_small_derive,
+    .inputs = om_seq2seq_inputs,
+    .kv = om_seq2seq_kv,
+    .build = om_seq2seq_build,
+    .encode = om_seq2seq_encode,
+    .decode = om_seq2seq_decode,
+    .heads = {
+        [OM_HEAD_HIDDEN] = om_head_hidden,
+        [OM_HEAD_SEQ2SEQ_LM] = om_seq2seq_head_lm,
+        [OM_HEAD_CAUSAL_LM] = om_seq2seq_head_causal_lm,
+    },
+};
