@@ -110,4 +110,8 @@ void om_config_close(struct om_config *c); /* accepts NULL or a zeroed value */
 int om_config_fields(struct om_arena *a, const struct om_config *c, const struct om_field *fields, void *out,
                      struct om_error *err);
 
+/* What save_pretrained of a tokenizer, processor or feature extractor writes, NULL-terminated:
+ * copied beside the models. */
+extern const char *const om_companion_files[];
+
 #endif

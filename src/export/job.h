@@ -67,10 +67,6 @@ struct om_generation {
 };
 /* Finds them and names them in a warning. */
 int om_generation_find(struct om_job *job, struct om_generation *out, struct om_error *err);
-/* What save_pretrained of a tokenizer, processor or feature extractor writes, NULL-terminated:
- * copied beside the models. */
-extern const char *const om_companion_files[];
-
 /* The id of the tokenizer's padding token, -1 when its files name none. */
 int om_pad_token_find(struct om_job *job, int64_t *id, struct om_error *err);
 

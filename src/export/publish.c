@@ -15,26 +15,6 @@
 
 #define SMALL_FILE_MAX ((size_t)256 << 20)
 
-const char *const om_companion_files[] = { "added_tokens.json",
-                                           "bpe.codes",
-                                           "chat_template.jinja",
-                                           "chat_template.json",
-                                           "merges.txt",
-                                           "preprocessor_config.json",
-                                           "processor_config.json",
-                                           "sentencepiece.bpe.model",
-                                           "source.spm",
-                                           "special_tokens_map.json",
-                                           "spiece.model",
-                                           "target.spm",
-                                           "target_vocab.json",
-                                           "tokenizer.json",
-                                           "tokenizer.model",
-                                           "tokenizer_config.json",
-                                           "vocab.json",
-                                           "vocab.txt",
-                                           NULL };
-
 static int oom(struct om_error *err)
 {
     return om_fail(err, OM_E_NOMEM, "out of memory");

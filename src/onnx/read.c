@@ -808,12 +808,10 @@ static int build(struct reader *r, om_sv graph)
     return rc;
 }
 
-int om_onnx_parse(struct om_arena *a, const struct om_file *model, const char *dir,
-                  struct om_onnx_file **file, struct om_graph **g, struct om_error *err)
+int om_onnx_file_new(struct om_arena *a, const struct om_file *model, const char *dir,
+                     struct om_onnx_file **out, struct om_error *err)
 {
     struct om_onnx_file *f = om_arena_alloc(a, sizeof(*f));
-    struct reader r = { .file = f, .arena = a, .err = err };
-    struct model m = { .producer_name = { "", 0 } };
     char *real = dir ? realpath(dir, NULL) : NULL;
     int rc = 0;
 
@@ -826,6 +824,20 @@ int om_onnx_parse(struct om_arena *a, const struct om_file *model, const char *d
         return rc;
     f->arena = a;
     f->model = model;
+    *out = f;
+    return 0;
+}
+
+int om_onnx_parse(struct om_arena *a, const struct om_file *model, const char *dir,
+                  struct om_onnx_file **file, struct om_graph **g, struct om_error *err)
+{
+    struct om_onnx_file *f = NULL;
+    struct reader r = { .arena = a, .err = err };
+    struct model m = { .producer_name = { "", 0 } };
+    int rc;
+
+    OM_TRY(om_onnx_file_new(a, model, dir, &f, err));
+    r.file = f;
     rc = read_model((om_sv){ (const char *)model->data, (size_t)model->size }, &m, &f->meta, err);
     if (rc == 0)
         rc = build(&r, m.graph);
@@ -839,7 +851,7 @@ int om_onnx_parse(struct om_arena *a, const struct om_file *model, const char *d
     return 0;
 }
 
-static const char *directory_of(struct om_arena *a, const char *path)
+const char *om_onnx_directory(struct om_arena *a, const char *path)
 {
     const char *slash = strrchr(path, '/');
 
@@ -851,7 +863,7 @@ static const char *directory_of(struct om_arena *a, const char *path)
 int om_onnx_open(struct om_arena *a, const char *path, struct om_onnx_file **file,
                  struct om_graph **g, struct om_error *err)
 {
-    const char *dir = directory_of(a, path);
+    const char *dir = om_onnx_directory(a, path);
     struct om_file *own = om_arena_alloc(a, sizeof(*own)); /* weights refer to it */
     int rc;
 

@@ -24,5 +24,13 @@ struct om_onnx_file {
  * typed fields. Used for initializers (external data allowed) and attributes (not). */
 int om_onnx_read_tensor(struct om_onnx_file *f, om_sv msg, bool external, struct om_weight *out,
                         struct om_error *err);
+/* Where the external data of a TensorProto lies: file, offset and data of w, whose bytes are known. */
+int om_onnx_read_external(struct om_onnx_file *f, om_sv msg, struct om_weight *w,
+                          struct om_error *err);
+/* An om_onnx_file for model without anything read; dir as for om_onnx_parse(). */
+int om_onnx_file_new(struct om_arena *a, const struct om_file *model, const char *dir,
+                     struct om_onnx_file **out, struct om_error *err);
+/* The directory that path is in. */
+const char *om_onnx_directory(struct om_arena *a, const char *path);
 
 #endif

@@ -25,6 +25,7 @@ enum {
     PB_GRAPH_INITIALIZER = 5,
     PB_GRAPH_INPUT = 11,
     PB_GRAPH_OUTPUT = 12,
+    PB_GRAPH_VALUE_INFO = 13,
     PB_GRAPH_SPARSE_INITIALIZER = 15,
 };
 
@@ -46,6 +47,7 @@ enum {
     PB_ATTR_G = 6,
     PB_ATTR_FLOATS = 7,
     PB_ATTR_INTS = 8,
+    PB_ATTR_GRAPHS = 11,
     PB_ATTR_TYPE = 20,
     PB_ATTR_REF = 21,
 };
@@ -59,6 +61,7 @@ enum {
     PB_TYPE_GRAPH = 5,
     PB_TYPE_FLOATS = 6,
     PB_TYPE_INTS = 7,
+    PB_TYPE_GRAPHS = 10,
 };
 
 enum {

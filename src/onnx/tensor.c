@@ -232,8 +232,8 @@ static int parse_number(om_sv text, const char *what, uint64_t *out, struct om_e
     return 0;
 }
 
-static int read_external(struct om_onnx_file *f, om_sv msg, struct om_weight *w,
-                         struct om_error *err)
+int om_onnx_read_external(struct om_onnx_file *f, om_sv msg, struct om_weight *w,
+                          struct om_error *err)
 {
     struct external e = { { "", 0 }, { "", 0 }, { "", 0 } };
     const struct om_file *file = NULL;
@@ -304,7 +304,7 @@ static int read_data(struct om_onnx_file *f, om_sv msg, const struct tensor *t, 
     if (t->location == PB_LOCATION_EXTERNAL) {
         if (!external)
             return om_fail(err, OM_E_UNSUPPORTED, "external data in an attribute");
-        return read_external(f, msg, w, err);
+        return om_onnx_read_external(f, msg, w, err);
     }
     if (t->location != PB_LOCATION_DEFAULT)
         return om_fail(err, OM_E_FORMAT, "data_location %" PRId64 " is not known", t->location);

@@ -1,0 +1,350 @@
+/* src/quant/config.c: presets, ort_config.json in both directions, and what does not go together.
+ */
+#include "quant/internal.h"
+
+static const char *const dynamic_operators[] = {
+    "Conv", "MatMul", "Attention", "LSTM", "Gather", "Transpose", "EmbedLayerNormalization", NULL
+};
+static const char *const qdq_operators[] = { "Conv",
+                                             "ConvTranspose",
+                                             "Gemm",
+                                             "Clip",
+                                             "Relu",
+                                             "Reshape",
+                                             "Transpose",
+                                             "Squeeze",
+                                             "Unsqueeze",
+                                             "Flatten",
+                                             "Resize",
+                                             "MaxPool",
+                                             "AveragePool",
+                                             "Slice",
+                                             "Pad",
+                                             "MatMul",
+                                             "Split",
+                                             "Gather",
+                                             "GatherElements",
+                                             "Where",
+                                             "InstanceNormalization",
+                                             "LayerNormalization",
+                                             "BatchNormalization",
+                                             "TopK",
+                                             "CumSum",
+                                             NULL };
+static const char *const qlinear_operators[] = { "ArgMax",    "Conv",
+                                                 "Gemm",      "MatMul",
+                                                 "Add",       "Mul",
+                                                 "Relu",      "Clip",
+                                                 "LeakyRelu", "Sigmoid",
+                                                 "MaxPool",   "GlobalAveragePool",
+                                                 "Split",     "Pad",
+                                                 "Reshape",   "Squeeze",
+                                                 "Unsqueeze", "Flatten",
+                                                 "Resize",    "AveragePool",
+                                                 "Concat",    "Softmax",
+                                                 "Where",     "Gather",
+                                                 "Transpose", "EmbedLayerNormalization",
+                                                 NULL };
+static const char *const weight_only_operators[] = { "MatMul", "Gemm", NULL };
+
+const char *const *om_quant_default_operators(const struct om_quant_config *c)
+{
+    static const char *const none[] = { NULL };
+
+    switch (c->method) {
+    case OM_QUANT_DYNAMIC:
+        return dynamic_operators;
+    case OM_QUANT_STATIC:
+        return c->format == OM_QUANT_QDQ ? qdq_operators : qlinear_operators;
+    case OM_QUANT_WEIGHT_ONLY:
+        return weight_only_operators;
+    case OM_QUANT_FLOAT16:
+        break;
+    }
+    return none;
+}
+
+struct preset {
+    const char *name;
+    enum om_quant_method method;
+    enum om_quant_format format;
+    enum om_quant_type activations, weights;
+    bool symmetric, pairs;
+};
+
+static const struct preset presets[] = {
+    { "arm64", OM_QUANT_DYNAMIC, OM_QUANT_QOPERATOR, OM_QUANT_UINT8, OM_QUANT_INT8, false, false },
+    { "avx2", OM_QUANT_DYNAMIC, OM_QUANT_QOPERATOR, OM_QUANT_UINT8, OM_QUANT_UINT8, false, false },
+    { "avx512", OM_QUANT_DYNAMIC, OM_QUANT_QOPERATOR, OM_QUANT_UINT8, OM_QUANT_INT8, false, false },
+    { "avx512_vnni", OM_QUANT_DYNAMIC, OM_QUANT_QOPERATOR, OM_QUANT_UINT8, OM_QUANT_INT8, false,
+      false },
+    { "ppc64le", OM_QUANT_DYNAMIC, OM_QUANT_QOPERATOR, OM_QUANT_UINT8, OM_QUANT_INT8, false,
+      false },
+    { "tensorrt", OM_QUANT_STATIC, OM_QUANT_QDQ, OM_QUANT_INT8, OM_QUANT_INT8, true, true },
+};
+
+int om_quant_preset(const char *name, struct om_quant_config *config, struct om_error *err)
+{
+    const char *names[OM_COUNT(presets) + 1] = { NULL };
+    const char *nearest;
+
+    for (size_t i = 0; i < OM_COUNT(presets); i++) {
+        const struct preset *const p = &presets[i];
+
+        names[i] = p->name;
+        if (strcmp(name, p->name) != 0)
+            continue;
+        *config = (struct om_quant_config)OM_QUANT_CONFIG_INIT;
+        config->method = p->method;
+        config->format = p->format;
+        config->activations_type = p->activations;
+        config->weights_type = p->weights;
+        config->activations_symmetric = p->symmetric;
+        config->add_pair_to_weight = p->pairs;
+        config->dedicated_pair = p->pairs;
+        return 0;
+    }
+    nearest = om_sv_nearest(om_sv_str(name), names);
+    return om_fail(err, OM_E_USAGE, "no preset is called \"%s\"%s%s%s", name,
+                   nearest ? "; did you mean \"" : "", nearest ? nearest : "",
+                   nearest ? "\"?" : "");
+}
+
+int om_quant_config_check(const struct om_quant_config *c, struct om_error *err)
+{
+    if (c->method == OM_QUANT_DYNAMIC && c->activations_type == OM_QUANT_INT8)
+        return om_fail(
+            err, OM_E_USAGE,
+            "dynamic quantization needs activations of QUInt8, the configuration says QInt8");
+    if (c->method == OM_QUANT_DYNAMIC && c->format == OM_QUANT_QDQ)
+        return om_fail(err, OM_E_USAGE,
+                       "dynamic quantization has the format QOperator, the configuration says QDQ");
+    if (c->method == OM_QUANT_STATIC && c->activations_type == OM_QUANT_INT8 &&
+        c->weights_type == OM_QUANT_UINT8)
+        return om_fail(
+            err, OM_E_USAGE,
+            "static quantization does not combine activations of QInt8 with weights of QUInt8");
+    if (c->method == OM_QUANT_WEIGHT_ONLY && c->bits != 4 && c->bits != 8)
+        return om_fail(err, OM_E_USAGE, "%d bits, expected 4 or 8", c->bits);
+    if (c->method == OM_QUANT_WEIGHT_ONLY &&
+        (c->block_size < 16 || c->block_size > 256 || (c->block_size & (c->block_size - 1)) != 0))
+        return om_fail(err, OM_E_USAGE, "a block size of %d, expected 16, 32, 64, 128 or 256",
+                       c->block_size);
+    if (c->accuracy_level < 0 || c->accuracy_level > 4)
+        return om_fail(err, OM_E_USAGE, "an accuracy level of %d, expected 0 to 4",
+                       c->accuracy_level);
+    if (c->averaging_constant < 0 || c->averaging_constant > 1)
+        return om_fail(err, OM_E_USAGE, "an averaging constant of %g, expected 0 to 1",
+                       c->averaging_constant);
+    if (!(c->percentile > 0 && c->percentile <= 100))
+        return om_fail(err, OM_E_USAGE, "a percentile of %g, expected at most 100", c->percentile);
+    return 0;
+}
+
+/* ---- reading ---- */
+
+static int wrong_kind(const char *key, const char *expected, const struct om_json *v,
+                      struct om_error *err)
+{
+    return om_fail(err, OM_E_CONFIG, "\"%s\" is of kind %s, expected %s", key, om_json_kind_text(v),
+                   expected);
+}
+
+static int read_flag(const struct om_json *q, const char *key, bool *out, struct om_error *err)
+{
+    const struct om_json *const v = om_json_get(q, key);
+
+    if (om_json_kind(v) == OM_JSON_NULL || om_json_bool(v, out))
+        return 0;
+    return wrong_kind(key, "true or false", v, err);
+}
+
+static int read_list(struct om_arena *a, const struct om_json *q, const char *key,
+                     const char *const **out, struct om_error *err)
+{
+    const struct om_json *const v = om_json_get(q, key);
+    const size_t n = om_json_len(v);
+    const char **list;
+
+    if (om_json_kind(v) == OM_JSON_NULL)
+        return 0;
+    if (om_json_kind(v) != OM_JSON_ARRAY)
+        return wrong_kind(key, "a list of strings", v, err);
+    if (n == 0)
+        return 0;
+    list = om_arena_array(a, n + 1, sizeof(*list));
+    for (size_t i = 0; list && i < n; i++) {
+        om_sv text;
+
+        if (!om_json_str(om_json_at(v, i), &text))
+            return wrong_kind(key, "a list of strings", om_json_at(v, i), err);
+        list[i] = om_arena_str(a, text);
+        if (!list[i])
+            list = NULL;
+    }
+    *out = list;
+    return list ? 0 : om_fail(err, OM_E_NOMEM, "out of memory");
+}
+
+/* One of two names. */
+static int read_choice(const struct om_json *q, const char *key, const char *const names[2],
+                       int *out, struct om_error *err)
+{
+    const struct om_json *const v = om_json_get(q, key);
+    om_sv text;
+
+    if (om_json_kind(v) == OM_JSON_NULL)
+        return 0;
+    if (!om_json_str(v, &text))
+        return wrong_kind(key, "a string", v, err);
+    for (int i = 0; i < 2; i++) {
+        if (om_sv_is(text, names[i])) {
+            *out = i;
+            return 0;
+        }
+    }
+    return om_fail(err, OM_E_CONFIG, "\"%s\" is \"%.*s\", expected \"%s\" or \"%s\"", key,
+                   OM_SV(text), names[0], names[1]);
+}
+
+static const char *const type_names[2] = { [OM_QUANT_UINT8] = "QUInt8", [OM_QUANT_INT8] = "QInt8" };
+static const char *const format_names[2] = {
+    [OM_QUANT_QOPERATOR] = "QOperator", [OM_QUANT_QDQ] = "QDQ"
+};
+static const char *const mode_names[2] = { "IntegerOps", "QLinearOps" };
+
+static int read_quantization(struct om_arena *a, const struct om_json *q, struct om_quant_config *c,
+                             struct om_error *err)
+{
+    bool is_static = false;
+    int format, mode, activations = c->activations_type, weights = c->weights_type;
+
+    OM_TRY(read_flag(q, "is_static", &is_static, err));
+    format = is_static ? OM_QUANT_QDQ : OM_QUANT_QOPERATOR;
+    mode = is_static;
+    OM_TRY(read_choice(q, "format", format_names, &format, err));
+    OM_TRY(read_choice(q, "mode", mode_names, &mode, err));
+    OM_TRY(read_choice(q, "activations_dtype", type_names, &activations, err));
+    OM_TRY(read_choice(q, "weights_dtype", type_names, &weights, err));
+    if (mode != is_static)
+        return om_fail(err, OM_E_CONFIG,
+                       "\"mode\" is \"%s\", expected \"%s\" where \"is_static\" is %s",
+                       mode_names[mode], mode_names[is_static], is_static ? "true" : "false");
+    c->method = is_static ? OM_QUANT_STATIC : OM_QUANT_DYNAMIC;
+    c->format = (enum om_quant_format)format;
+    c->activations_type = (enum om_quant_type)activations;
+    c->weights_type = (enum om_quant_type)weights;
+    OM_TRY(read_flag(q, "activations_symmetric", &c->activations_symmetric, err));
+    OM_TRY(read_flag(q, "weights_symmetric", &c->weights_symmetric, err));
+    OM_TRY(read_flag(q, "per_channel", &c->per_channel, err));
+    OM_TRY(read_flag(q, "reduce_range", &c->reduce_range, err));
+    OM_TRY(read_flag(q, "qdq_add_pair_to_weight", &c->add_pair_to_weight, err));
+    OM_TRY(read_flag(q, "qdq_dedicated_pair", &c->dedicated_pair, err));
+    OM_TRY(read_list(a, q, "nodes_to_quantize", &c->nodes_to_quantize, err));
+    OM_TRY(read_list(a, q, "nodes_to_exclude", &c->nodes_to_exclude, err));
+    return read_list(a, q, "operators_to_quantize", &c->operators_to_quantize, err);
+}
+
+int om_quant_config_read(struct om_arena *a, const char *path, struct om_quant_config *config,
+                         bool *external, struct om_error *err)
+{
+    const struct om_json *q;
+    struct om_json *doc = NULL;
+    int rc = om_json_read(path, OM_JSON_LAST_WINS, &doc, err);
+
+    if (rc < 0)
+        return rc;
+    *config = (struct om_quant_config)OM_QUANT_CONFIG_INIT;
+    q = om_json_get(doc, "quantization");
+    if (!q && om_json_get(doc, "is_static"))
+        q = doc;
+    if (om_json_kind(q) != OM_JSON_OBJECT || om_json_len(q) == 0)
+        rc = om_fail(err, OM_E_CONFIG, "there is no \"quantization\" object");
+    if (rc == 0)
+        rc = read_flag(doc, "use_external_data_format", external, err);
+    if (rc == 0)
+        rc = read_quantization(a, q, config, err);
+    om_json_free(doc);
+    return om_wrap(err, rc, "%s", path);
+}
+
+/* ---- writing ---- */
+
+static const char *flag(bool v)
+{
+    return v ? "true" : "false";
+}
+
+static void write_list(struct om_buf *b, const char *key, const char *const *list)
+{
+    om_buf_printf(b, "    \"%s\": [", key);
+    for (size_t i = 0; list && list[i]; i++) {
+        om_buf_adds(b, i == 0 ? "\n      " : ",\n      ");
+        om_buf_json_string(b, om_sv_str(list[i]));
+    }
+    om_buf_adds(b, list && list[0] ? "\n    ],\n" : "],\n");
+}
+
+/* Keys of our own, for methods that Optimum lacks; sorted as all others. */
+static void write_weight_only(const struct om_quant_config *c, struct om_buf *b)
+{
+    om_buf_printf(b, "    \"accuracy_level\": %d,\n    \"bits\": %d,\n    \"block_size\": %d,\n",
+                  c->accuracy_level, c->bits, c->block_size);
+    om_buf_adds(b, "    \"method\": \"weight_only\",\n");
+    write_list(b, "nodes_to_exclude", c->nodes_to_exclude);
+    write_list(b, "nodes_to_quantize", c->nodes_to_quantize);
+    om_buf_printf(b, "    \"search\": \"%s\",\n    \"symmetric\": %s\n",
+                  c->search == OM_QUANT_HQQ ? "hqq" : "rtn", flag(c->symmetric));
+}
+
+static void write_float16(const struct om_quant_config *c, struct om_buf *b)
+{
+    om_buf_printf(b, "    \"convert_io\": %s,\n    \"method\": \"float16\",\n",
+                  flag(c->convert_io));
+    write_list(b, "nodes_to_exclude", c->nodes_to_exclude);
+    write_list(b, "op_block_list", c->op_block_list);
+    b->len -= 2; /* the list's comma */
+    om_buf_adds(b, "\n");
+}
+
+static void write_int8(const struct om_quant_config *c, struct om_buf *b)
+{
+    const bool is_static = c->method == OM_QUANT_STATIC;
+
+    om_buf_printf(b, "    \"activations_dtype\": \"%s\",\n", type_names[c->activations_type]);
+    om_buf_printf(b, "    \"activations_symmetric\": %s,\n", flag(c->activations_symmetric));
+    om_buf_printf(b, "    \"format\": \"%s\",\n", format_names[c->format]);
+    om_buf_printf(b, "    \"is_static\": %s,\n", flag(is_static));
+    om_buf_printf(b, "    \"mode\": \"%s\",\n", mode_names[is_static]);
+    write_list(b, "nodes_to_exclude", c->nodes_to_exclude);
+    write_list(b, "nodes_to_quantize", c->nodes_to_quantize);
+    write_list(b, "operators_to_quantize",
+               c->operators_to_quantize ? c->operators_to_quantize : om_quant_default_operators(c));
+    om_buf_printf(b, "    \"per_channel\": %s,\n", flag(c->per_channel));
+    om_buf_printf(b, "    \"qdq_add_pair_to_weight\": %s,\n", flag(c->add_pair_to_weight));
+    om_buf_printf(b, "    \"qdq_dedicated_pair\": %s,\n", flag(c->dedicated_pair));
+    om_buf_adds(
+        b, "    \"qdq_op_type_per_channel_support_to_axis\": {\n      \"MatMul\": 1\n    },\n");
+    om_buf_printf(b, "    \"reduce_range\": %s,\n", flag(c->reduce_range));
+    om_buf_printf(b, "    \"weights_dtype\": \"%s\",\n", type_names[c->weights_type]);
+    om_buf_printf(b, "    \"weights_symmetric\": %s\n", flag(c->weights_symmetric));
+}
+
+void om_quant_config_write(const struct om_quant_config *c, bool external, struct om_buf *b)
+{
+    om_buf_adds(b, "{\n  \"one_external_file\": true,\n  \"opset\": null,\n"
+                   "  \"optimization\": {},\n  \"quantization\": {\n");
+    switch (c->method) {
+    case OM_QUANT_DYNAMIC:
+    case OM_QUANT_STATIC:
+        write_int8(c, b);
+        break;
+    case OM_QUANT_WEIGHT_ONLY:
+        write_weight_only(c, b);
+        break;
+    case OM_QUANT_FLOAT16:
+        write_float16(c, b);
+        break;
+    }
+    om_buf_printf(b, "  },\n  \"use_external_data_format\": %s\n}\n", flag(external));
+}

@@ -1,0 +1,67 @@
+/* src/quant/internal.h: what the methods of quantization share. */
+#ifndef OM_QUANT_INTERNAL_H
+#define OM_QUANT_INTERNAL_H
+
+#include <optimum/quantize.h>
+
+#include "base/json.h"
+#include "base/map.h"
+#include "onnx/doc.h"
+#include "quant/affine.h"
+
+/* A weight that was quantized, for the report. */
+struct om_quant_layer {
+    om_sv name;                          /* of the initializer */
+    const char *form;                    /* "int8", "int4/32" ... */
+    uint64_t before, after;              /* bytes */
+    const struct om_affine_error *error; /* filled while the file is written; NULL: not measured */
+};
+
+/* One file on its way. */
+struct om_quant_job {
+    struct om_ctx *ctx;
+    const struct om_quant_config *config;
+    struct om_arena *arena;
+    struct om_doc *doc;
+    struct om_doc_types *types;
+    struct om_map names;                    /* every name of a value or tensor in any graph */
+    struct om_map only, exclude, operators; /* the lists of the configuration */
+    bool want_errors;
+    struct om_affine **weights; /* to be measured before the file is written */
+    size_t n_weights, cap_weights;
+    struct om_quant_layer *layers;
+    size_t n_layers, cap_layers;
+    size_t converted; /* nodes */
+    struct om_error *err;
+};
+
+int om_quant_no_memory(struct om_quant_job *j);
+/* Does the configuration want the node? name: as the lists may call it. */
+bool om_quant_wants(const struct om_quant_job *j, om_sv op, om_sv name);
+/* The same for a Gemm, which is quantized as a MatMul called NAME_MatMul. */
+bool om_quant_wants_gemm(const struct om_quant_job *j, const struct om_doc_node *n);
+/* A name that nothing has yet: base itself, or with a number. */
+int om_quant_name(struct om_quant_job *j, om_sv base, om_sv *out);
+int om_quant_add_layer(struct om_quant_job *j, struct om_quant_layer layer);
+
+/* Initializers behind a Cast to float32 become float32 views where all who read them are weights of
+ * products that the configuration wants. */
+int om_quant_fold_casts(struct om_quant_job *j);
+
+/* The methods: rewrite j->doc. */
+int om_quant_dynamic(struct om_quant_job *j);
+int om_quant_weight_only(struct om_quant_job *j);
+int om_quant_float16(struct om_quant_job *j);
+
+/* ---- configurations ---- */
+
+/* The lists that a configuration read from a file lives in. */
+int om_quant_config_read(struct om_arena *a, const char *path, struct om_quant_config *config,
+                         bool *external, struct om_error *err);
+/* ort_config.json. */
+void om_quant_config_write(const struct om_quant_config *c, bool external, struct om_buf *b);
+int om_quant_config_check(const struct om_quant_config *c, struct om_error *err);
+/* The operators that a configuration without a list means; NULL-terminated. */
+const char *const *om_quant_default_operators(const struct om_quant_config *c);
+
+#endif

@@ -1,0 +1,382 @@
+/* src/quant/run.c: om_quantize_run(): the files of a directory, from the old models to the new
+ * ones. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include <optimum/version.h>
+
+#include "config/config.h"
+#include "quant/internal.h"
+#include "quant/report.h"
+
+#define SMALL_FILE_MAX ((size_t)256 << 20)
+#define ARENA_MAX ((size_t)4 << 30)
+/* Tensors that stay in the graph's file: shapes and tables, which shape inference reads. */
+#define EXTERNAL_MIN 1024
+
+/* A file that gets its name at the end. */
+struct staged {
+    struct om_out out;
+    bool model; /* published last */
+    bool empty; /* a data file into which nothing went */
+};
+
+struct run {
+    struct om_ctx *ctx;
+    const struct om_quantize_opts *opts;
+    struct om_quant_config config;
+    struct om_arena arena;
+    const char *dir;
+    const char **models; /* file names in dir */
+    size_t n_models;
+    struct staged *staged;
+    size_t n_staged, cap_staged;
+    bool external;
+    struct om_quant_report report;
+};
+
+static int no_memory(struct om_error *err)
+{
+    return om_fail(err, OM_E_NOMEM, "out of memory");
+}
+
+/* ---- which files ---- */
+
+static int split_path(struct run *r, const char *path, struct om_error *err)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+
+    r->models = om_arena_array(&r->arena, 1, sizeof(*r->models));
+    r->dir =
+        slash ? om_arena_str(&r->arena, (om_sv){ path, slash == path ? 1 : (size_t)(slash - path) })
+              : ".";
+    if (!r->models || !r->dir)
+        return no_memory(err);
+    r->models[r->n_models++] = name;
+    return 0;
+}
+
+static int find_models(struct run *r, struct om_error *err)
+{
+    const char *const path = r->opts->model;
+    const char **names;
+    size_t n, kept = 0;
+
+    if (om_file_exists(path))
+        return split_path(r, path, err);
+    if (!om_dir_exists(path))
+        return om_fail(err, OM_E_MISSING, "%s: no such file or directory", path);
+    OM_TRY(om_dir_list(&r->arena, path, &names, &n, err));
+    for (size_t i = 0; i < n; i++) {
+        const char *file = om_path_join(&r->arena, path, names[i]);
+
+        if (!file)
+            return no_memory(err);
+        if (om_sv_ends(om_sv_str(names[i]), OM_SVL(".onnx")) && om_file_exists(file))
+            names[kept++] = names[i];
+    }
+    if (kept == 0)
+        return om_fail(err, OM_E_MISSING, "%s: there is no .onnx file", path);
+    r->dir = path;
+    r->models = names;
+    r->n_models = kept;
+    return 0;
+}
+
+static int check_out_dir(const struct run *r, struct om_error *err)
+{
+    if (om_file_same(r->dir, r->opts->out_dir))
+        return om_fail(err, OM_E_USAGE,
+                       "%s: the output directory must be another than that of the models",
+                       r->opts->out_dir);
+    return om_dir_make(r->opts->out_dir, err);
+}
+
+/* ---- staging ---- */
+
+static int stage(struct run *r, const char *name, bool model, struct staged **out,
+                 struct om_error *err)
+{
+    struct staged *s;
+
+    if (!om_grow(&r->staged, &r->cap_staged, r->n_staged + 1, sizeof(*r->staged)))
+        return no_memory(err);
+    s = &r->staged[r->n_staged++];
+    *s = (struct staged){ .out = OM_OUT_INIT, .model = model };
+    om_out_discard(r->opts->out_dir, name);
+    *out = s;
+    return om_out_open(&s->out, r->opts->out_dir, name, r->ctx, err);
+}
+
+static int stage_bytes(struct run *r, const char *name, om_sv bytes, struct om_error *err)
+{
+    struct staged *s;
+
+    OM_TRY(stage(r, name, false, &s, err));
+    return om_out_write(&s->out, bytes.ptr, bytes.len, err);
+}
+
+static int stage_copy(struct run *r, const char *name, struct om_error *err)
+{
+    const char *path = om_path_join(&r->arena, r->dir, name);
+    const struct om_mark mark = om_arena_mark(&r->arena);
+    om_sv bytes;
+    int rc;
+
+    if (!path)
+        return no_memory(err);
+    if (!om_file_exists(path))
+        return 0;
+    rc = om_file_read(&r->arena, path, SMALL_FILE_MAX, &bytes, err);
+    if (rc == 0)
+        rc = stage_bytes(r, name, bytes, err);
+    om_arena_rewind(&r->arena, mark);
+    return rc;
+}
+
+static int stage_companions(struct run *r, struct om_error *err)
+{
+    struct om_buf text = OM_BUF_INIT(1u << 20);
+    int rc;
+
+    om_quant_config_write(&r->config, r->external, &text);
+    rc = om_buf_check(&text, err);
+    if (rc == 0)
+        rc = stage_bytes(r, "ort_config.json", om_buf_sv(&text), err);
+    om_buf_release(&text);
+    OM_TRY(rc);
+    OM_TRY(stage_copy(r, "config.json", err));
+    OM_TRY(stage_copy(r, "generation_config.json", err));
+    for (const char *const *name = om_companion_files; *name; name++)
+        OM_TRY(stage_copy(r, *name, err));
+    return 0;
+}
+
+/* ---- one model ---- */
+
+static int fill_list(struct om_map *map, const char *const *list)
+{
+    for (size_t i = 0; list && list[i]; i++)
+        if (om_map_put(map, om_sv_str(list[i]), 0) < 0)
+            return -1;
+    return 0;
+}
+
+static int collect_names(void *user, struct om_doc_graph *g, struct om_error *err)
+{
+    struct om_map *const names = user;
+    bool ok = true;
+
+    for (size_t i = 0; i < g->tensors.len; i++)
+        ok = ok && om_map_put(names, g->tensors.items[i].name, 0) == 0;
+    for (size_t i = 0; i < g->inputs.len; i++)
+        ok = ok && om_map_put(names, g->inputs.items[i].name, 0) == 0;
+    for (size_t i = 0; i < g->nodes.len; i++)
+        for (uint32_t k = 0; k < g->nodes.items[i].n_out; k++)
+            ok = ok && om_map_put(names, g->nodes.items[i].out[k], 0) == 0;
+    return ok ? 0 : om_fail(err, OM_E_NOMEM, "out of memory");
+}
+
+static int init_job(struct om_quant_job *j)
+{
+    const struct om_quant_config *const c = j->config;
+    const char *const *operators =
+        c->operators_to_quantize ? c->operators_to_quantize : om_quant_default_operators(c);
+
+    if (fill_list(&j->only, c->nodes_to_quantize) < 0 ||
+        fill_list(&j->exclude, c->nodes_to_exclude) < 0 || fill_list(&j->operators, operators) < 0)
+        return om_quant_no_memory(j);
+    OM_TRY(om_doc_walk(j->doc->graph, collect_names, &j->names, j->err));
+    return om_doc_types_new(j->doc, &j->types, j->err);
+}
+
+static int rewrite(struct om_quant_job *j)
+{
+    switch (j->config->method) {
+    case OM_QUANT_DYNAMIC:
+        return om_quant_dynamic(j);
+    case OM_QUANT_WEIGHT_ONLY:
+    case OM_QUANT_STATIC:
+    case OM_QUANT_FLOAT16:
+        break;
+    }
+    return om_fail(j->err, OM_E_UNSUPPORTED, "this method is not known");
+}
+
+static int note_contrib(void *user, struct om_doc_graph *g, struct om_error *err)
+{
+    bool *const found = user;
+
+    (void)err;
+    for (size_t i = 0; i < g->nodes.len; i++)
+        *found = *found || om_sv_is(g->nodes.items[i].domain, "com.microsoft");
+    return 0;
+}
+
+static int finish_doc(struct om_quant_job *j)
+{
+    struct om_doc *const d = j->doc;
+    bool contrib = false;
+
+    OM_TRY(om_doc_walk(d->graph, note_contrib, &contrib, j->err));
+    if (contrib && om_doc_opset(d, "com.microsoft") == 0)
+        OM_TRY(om_doc_set_opset(d, "com.microsoft", 1, j->err));
+    d->producer_name = OM_SVL("optimum.c");
+    d->producer_version = OM_SVL(OM_VERSION);
+    OM_TRY(om_doc_clean(d, j->err));
+    for (size_t i = 0; i < j->n_weights; i++) {
+        OM_TRY(om_ctx_check(j->ctx, j->err));
+        OM_TRY(om_affine_measure(j->weights[i], j->err));
+    }
+    return 0;
+}
+
+static void release_job(struct om_quant_job *j)
+{
+    om_doc_types_free(j->types);
+    om_map_release(&j->names);
+    om_map_release(&j->only);
+    om_map_release(&j->exclude);
+    om_map_release(&j->operators);
+    free(j->weights);
+    free(j->layers);
+}
+
+static int write_model(struct run *r, struct om_quant_job *j, const char *name,
+                       struct om_error *err)
+{
+    const bool external = r->opts->weights == OM_WEIGHTS_EXTERNAL ||
+                          (r->opts->weights != OM_WEIGHTS_EMBEDDED &&
+                           (r->external || om_doc_size(j->doc) > INT32_MAX));
+    struct om_doc_write_opts o = { .external_min = EXTERNAL_MIN };
+    struct staged *s;
+    struct om_out *data = NULL;
+    size_t at = 0;
+
+    if (external) {
+        o.location = om_arena_printf(&r->arena, "%s_data", name);
+        if (!o.location)
+            return no_memory(err);
+        OM_TRY(stage(r, o.location, false, &s, err));
+        at = r->n_staged - 1;
+    }
+    OM_TRY(stage(r, name, true, &s, err));
+    if (external)
+        o.data = data = &r->staged[at].out;
+    r->external = r->external || external;
+    OM_TRY(om_doc_write(j->doc, &o, &s->out, err));
+    if (data)
+        r->staged[at].empty = data->pos == 0;
+    return om_out_flush(&s->out, err);
+}
+
+static const char *target_name(struct run *r, const char *name)
+{
+    const char *const suffix = r->opts->suffix ? r->opts->suffix : "quantized";
+    const om_sv stem = { name,
+                         strlen(name) - (om_sv_ends(om_sv_str(name), OM_SVL(".onnx")) ? 5 : 0) };
+
+    return om_arena_printf(&r->arena, "%.*s%s%s.onnx", OM_SV(stem), suffix[0] ? "_" : "", suffix);
+}
+
+static int quantize_doc(struct run *r, struct om_quant_job *j, const char *name,
+                        struct om_error *err)
+{
+    const char *const target = target_name(r, name);
+    struct om_quant_file *f;
+
+    if (!target)
+        return no_memory(err);
+    OM_TRY(om_quant_report_add(&r->report, name, target, &f, err));
+    OM_TRY(om_quant_count_operators(f, j->doc, false, err));
+    OM_TRY(init_job(j));
+    OM_TRY(rewrite(j));
+    OM_TRY(finish_doc(j));
+    OM_TRY(om_quant_count_operators(f, j->doc, true, err));
+    OM_TRY(write_model(r, j, target, err));
+    return om_quant_report_layers(f, j, err);
+}
+
+static int quantize_file(struct run *r, const char *name, struct om_error *err)
+{
+    const char *const path = om_path_join(&r->arena, r->dir, name);
+    struct om_arena arena = OM_ARENA_INIT(ARENA_MAX);
+    struct om_quant_job j = { .ctx = r->ctx,
+                              .config = &r->config,
+                              .arena = &arena,
+                              .want_errors = !r->opts->no_errors,
+                              .err = err };
+    int rc;
+
+    if (!path)
+        return no_memory(err);
+    rc = om_doc_open(&arena, path, &j.doc, err);
+    if (rc == 0) {
+        rc = quantize_doc(r, &j, name, err);
+        rc = om_wrap(err, rc, "%s", path);
+    }
+    if (rc == 0)
+        om_quant_report_log(r->ctx, &r->report);
+    release_job(&j);
+    om_doc_close(j.doc);
+    om_arena_release(&arena);
+    return rc;
+}
+
+/* ---- publishing ---- */
+
+static int publish(struct run *r, struct om_error *err)
+{
+    OM_TRY(om_ctx_check(r->ctx, err));
+    for (int models = 0; models < 2; models++) {
+        for (size_t i = 0; i < r->n_staged; i++) {
+            struct staged *const s = &r->staged[i];
+
+            if (s->model != (models == 1))
+                continue;
+            if (s->empty)
+                om_out_abort(&s->out);
+            else
+                OM_TRY(om_out_commit(&s->out, r->opts->durable, err));
+        }
+    }
+    return 0;
+}
+
+static int run(struct run *r, struct om_error *err)
+{
+    if (r->opts->config)
+        r->config = *r->opts->config;
+    else if (r->opts->config_file)
+        OM_TRY(
+            om_quant_config_read(&r->arena, r->opts->config_file, &r->config, &r->external, err));
+    else
+        return om_fail(err, OM_E_USAGE, "no configuration was given");
+    OM_TRY(om_quant_config_check(&r->config, err));
+    OM_TRY(find_models(r, err));
+    OM_TRY(check_out_dir(r, err));
+    for (size_t i = 0; i < r->n_models; i++)
+        OM_TRY(quantize_file(r, r->models[i], err));
+    OM_TRY(stage_companions(r, err));
+    OM_TRY(publish(r, err));
+    om_log(r->ctx, OM_LOG_INFO, "The quantized %s saved at: %s",
+           r->n_models == 1 ? "model was" : "models were", r->opts->out_dir);
+    return 0;
+}
+
+int om_quantize_run(struct om_ctx *ctx, const struct om_quantize_opts *opts, struct om_error *err)
+{
+    struct run r = { .ctx = ctx, .opts = opts, .arena = OM_ARENA_INIT(ARENA_MAX) };
+    int rc;
+
+    if (!opts->model || !opts->out_dir)
+        return om_fail(err, OM_E_USAGE, "a model and an output directory are needed");
+    rc = run(&r, err);
+    for (size_t i = 0; i < r.n_staged; i++)
+        om_out_abort(&r.staged[i].out);
+    free(r.staged);
+    om_quant_report_release(&r.report);
+    om_arena_release(&r.arena);
+    return rc;
+}

@@ -1,0 +1,24 @@
+# Presets on a small BERT, what is said about it, and which files there are.
+ckpt bert/text-classification ckpt
+$CLI export onnx -q --model ckpt --task text-classification --no-validation onnx
+$CLI onnxruntime quantize --onnx_model onnx --avx2 -o out
+ls out
+cat out/ort_config.json
+echo "--- per channel, from a configuration, in a file of its own"
+sed -e 's/"per_channel": false/"per_channel": true/' -e 's/"QUInt8",$/&/' out/ort_config.json >config.json
+$CLI onnxruntime quantize -q --onnx_model onnx/model.onnx -c config.json --use_external_data_format -o out2
+ls out2
+grep -c per_channel.*true out2/ort_config.json
+echo "--- refused"
+status $CLI onnxruntime quantize --onnx_model onnx -o out
+status $CLI onnxruntime quantize --onnx_model onnx --avx2 --arm64 -o out
+status $CLI onnxruntime quantize --onnx_model onnx --avx2 -o onnx
+status $CLI onnxruntime quantize --onnx_model ckpt --avx2 -o out
+status $CLI onnxruntime quantize --onnx_model nowhere --avx2 -o out
+echo '{"quantization": {"is_static": false, "activations_dtype": "QInt8"}}' >bad.json
+status $CLI onnxruntime quantize --onnx_model onnx -c bad.json -o out
+echo '{"quantization": {"is_static": "yes"}}' >bad.json
+status $CLI onnxruntime quantize --onnx_model onnx -c bad.json -o out
+head -c 3000 onnx/model.onnx >cut.onnx
+status $CLI onnxruntime quantize --onnx_model cut.onnx --avx2 -o out3
+ls -A out3
