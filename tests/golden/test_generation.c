@@ -1,0 +1,484 @@
+/* tests/golden/test_generation.c: recorded calls of generate(), token by token.
+ *
+ *   test_generation [NAME]...
+ *
+ * Directories of tests/data/generation, and of OM_SHARED/goldens/pipelines those whose calls
+ * generate. A directory has a model by formula and cases.jsonl. A line has the keyword arguments of
+ * generate() ("settings"), input_ids, output_ids, and where they are not the default attention_mask
+ * and decoder_input_ids; or it is a call of a pipeline ("pipeline", "init", "kwargs"), whose
+ * settings are put together here as the pipelines do. */
+#include <optimum/generation.h>
+
+#include "arch/arch.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "config/config.h"
+#include "tools/mkckpt_lib.h"
+
+#include <ftw.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { SHOWN = 4 };    /* differences per directory */
+#define TOLERANCE 2e-4 /* of recorded numbers, relative to the larger of 1 and the value */
+
+struct run {
+    const char *name;
+    struct om_model *m;
+    const struct om_json *config; /* config.json */
+    struct om_arena *arena;
+    size_t line, lines, failed;
+    bool differs; /* this line */
+};
+
+static void differ(struct run *r, const char *fmt, ...) OM_PRINTF(2, 3);
+
+static void differ(struct run *r, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (!r->differs && r->failed < SHOWN) {
+        printf("%s/cases.jsonl:%zu: ", r->name, r->line);
+        va_start(ap, fmt);
+        vprintf(fmt, ap);
+        va_end(ap);
+        putchar('\n');
+    }
+    r->differs = true;
+}
+
+/* ---- recorded values ---- */
+
+static bool text_of(const struct om_json *v, om_sv *out)
+{
+    return om_json_str(v, out);
+}
+
+/* A list of rows; shorter ones are filled with fill. */
+static int64_t *read_rows(struct run *r, const struct om_json *v, size_t begin, size_t end,
+                          int64_t fill, size_t *len)
+{
+    int64_t *ids;
+
+    *len = 0;
+    for (size_t i = begin; i < end; i++)
+        *len = OM_MAX(*len, om_json_len(om_json_at(v, i)));
+    ids = om_arena_array(r->arena, (end - begin) * *len + 1, sizeof(*ids));
+    for (size_t i = begin; ids && i < end; i++)
+        for (size_t k = 0; k < *len; k++) {
+            ids[(i - begin) * *len + k] = fill;
+            om_json_i64(om_json_at(om_json_at(v, i), k), &ids[(i - begin) * *len + k]);
+        }
+    return ids;
+}
+
+static bool close_to(double got, double want)
+{
+    return fabs(got - want) <= TOLERANCE * fmax(1, fabs(want));
+}
+
+/* ---- a call ---- */
+
+/* What one generate() gives beside rows [begin, end) of the output. */
+static void compare_ids(struct run *r, const struct om_generated *g, const struct om_json *want,
+                        size_t begin)
+{
+    for (size_t i = 0; i < g->rows && !r->differs; i++) {
+        const struct om_json *row = om_json_at(want, begin + i);
+        const size_t len = om_json_len(row);
+
+        if (!row)
+            differ(r, "row %zu is not recorded", begin + i);
+        else if (len != g->length)
+            differ(r, "row %zu: %zu ids in place of %zu", begin + i, g->length, len);
+        for (size_t k = 0; k < len && !r->differs; k++) {
+            int64_t id = -1;
+
+            om_json_i64(om_json_at(row, k), &id);
+            if (g->ids[i * g->length + k] != id)
+                differ(r, "row %zu: id %zu is %" PRId64 " in place of %" PRId64, begin + i, k,
+                       g->ids[i * g->length + k], id);
+        }
+    }
+}
+
+static void compare_scores(struct run *r, const struct om_generated *g, const struct om_json *want)
+{
+    if (!want)
+        return;
+    if (!g->sequence_scores || om_json_len(want) != g->rows) {
+        differ(r, "%zu scores in place of %zu", g->sequence_scores ? g->rows : 0,
+               om_json_len(want));
+        return;
+    }
+    for (size_t i = 0; i < g->rows; i++) {
+        double score = 0;
+
+        om_json_f64(om_json_at(want, i), &score);
+        if (!close_to(g->sequence_scores[i], score))
+            differ(r, "score %zu is %g in place of %g", i, (double)g->sequence_scores[i], score);
+    }
+}
+
+/* [[[id, logit], ...] by step] by row. */
+static void compare_top(struct run *r, const struct om_generated *g, const struct om_json *want,
+                        size_t begin)
+{
+    for (size_t i = 0; want && i < g->rows; i++)
+        for (size_t s = 0; s < g->steps; s++) {
+            const struct om_json *top = om_json_at(om_json_at(om_json_at(want, begin + i), s), 0);
+            const float *logits = g->logits + (s * g->score_rows + i) * g->vocab;
+            int64_t id = -1;
+            double logit = 0;
+
+            if (!om_json_i64(om_json_at(top, 0), &id) || !om_json_f64(om_json_at(top, 1), &logit))
+                continue;
+            if (id < 0 || (size_t)id >= g->vocab || !close_to(logits[id], logit))
+                differ(r, "row %zu, step %zu: logit of %" PRId64 " is not %g", begin + i, s, id,
+                       logit);
+        }
+}
+
+struct group {
+    const struct om_generation_config *config;
+    const struct om_tokenizer *tok;
+    const struct om_json *mask, *decoder; /* recorded; NULL: none */
+    int64_t pad;
+    bool left; /* the prompt's padding */
+};
+
+static int64_t *padding_mask(struct run *r, const int64_t *ids, size_t rows, size_t len,
+                             const struct group *g)
+{
+    int64_t *mask = om_arena_array(r->arena, rows * len + 1, sizeof(*mask));
+
+    for (size_t i = 0; mask && i < rows; i++) {
+        size_t k = 0;
+
+        for (size_t j = 0; j < len; j++)
+            mask[i * len + j] = 1;
+        while (k < len && ids[i * len + (g->left ? k : len - 1 - k)] == g->pad) {
+            mask[i * len + (g->left ? k : len - 1 - k)] = 0;
+            k++;
+        }
+    }
+    return mask;
+}
+
+/* Rows [begin, end) of the inputs in one call; gives how many rows came out. */
+static size_t generate(struct run *r, const struct om_json *line, const struct group *g,
+                       size_t begin, size_t end, size_t out_begin)
+{
+    const struct om_json *inputs = om_json_get(line, "input_ids");
+    struct om_generate_inputs in = OM_GENERATE_INPUTS_INIT;
+    struct om_generate_opts o = OM_GENERATE_OPTS_INIT;
+    struct om_generated *out = NULL;
+    struct om_error err = OM_ERROR_INIT;
+    size_t rows = 0, ignored;
+
+    in.batch = OM_MAX(end - begin, (size_t)1);
+    in.ids = read_rows(r, inputs, begin, end, 0, &in.length);
+    if (g->mask)
+        in.mask = read_rows(r, g->mask, begin, end, 0, &ignored);
+    else if (g->pad >= 0)
+        in.mask = padding_mask(r, in.ids, end - begin, in.length, g);
+    if (g->decoder)
+        in.decoder_ids = read_rows(r, g->decoder, begin, end, 0, &in.decoder_length);
+    o.config = g->config;
+    o.tokenizer = g->tok;
+    o.keep_logits = om_json_get(line, "logits_top5") != NULL;
+    if (om_generate(NULL, r->m, &in, &o, &out, &err) < 0) {
+        differ(r, "%s", om_error_text(&err));
+    } else {
+        compare_ids(r, out, om_json_get(line, "output_ids"), out_begin);
+        compare_scores(r, out, om_json_get(line, "sequence_scores"));
+        compare_top(r, out, om_json_get(line, "logits_top5"), out_begin);
+        rows = out->rows;
+    }
+    om_generated_free(out);
+    om_error_release(&err);
+    return rows;
+}
+
+/* ---- settings ---- */
+
+static bool parse_over(struct run *r, struct om_generation_config **c, const struct om_json *v)
+{
+    struct om_buf text = OM_BUF_INIT(1 << 20);
+    struct om_generation_config *next = NULL;
+    struct om_error err = OM_ERROR_INIT;
+
+    if (om_json_kind(v) != OM_JSON_OBJECT)
+        return true;
+    om_json_write(&text, v, 0);
+    if (om_generation_config_parse(NULL, *c, text.ptr, text.len, &next, &err) < 0)
+        differ(r, "%s", om_error_text(&err));
+    om_buf_release(&text);
+    om_error_release(&err);
+    if (!next)
+        return false;
+    om_generation_config_free(*c);
+    *c = next;
+    return true;
+}
+
+/* The defaults of a pipeline, under the settings of the model, the construction, the task and the
+ * call, in this order. */
+static bool pipeline_settings(struct run *r, const struct om_json *line,
+                              struct om_generation_config **c)
+{
+    struct om_generation_config own = OM_GENERATION_CONFIG_INIT;
+    const struct om_json *tasks = om_json_get(r->config, "task_specific_params");
+    const struct om_json *init = om_json_get(line, "init");
+    om_sv task = { "", 0 };
+    bool ok;
+
+    text_of(om_json_get(line, "pipeline"), &task);
+    own.max_new_tokens = 256;
+    if (om_sv_is(task, "text-generation")) {
+        own.do_sample = true;
+        own.temperature = 0.7;
+    } else {
+        own.num_beams = 4;
+    }
+    om_generation_config_fill(&own, *c);
+    ok = om_generation_config_parse(NULL, &own, "{}", 2, c, NULL) == 0;
+    ok = ok && parse_over(r, c, init);
+    if (ok && (*c)->max_length != 20 && (*c)->max_new_tokens == 256)
+        (*c)->max_new_tokens = -1;
+    ok = ok && parse_over(r, c, om_json_get(tasks, om_arena_str(r->arena, task)));
+    return ok && parse_over(r, c, om_json_get(line, "kwargs"));
+}
+
+static bool settings(struct run *r, const struct om_json *line, struct om_generation_config **c)
+{
+    struct om_error err = OM_ERROR_INIT;
+    struct om_generation_config *model = NULL;
+    bool ok = om_generation_config_open(NULL, r->m, &model, &err) == 0;
+
+    if (!ok)
+        differ(r, "%s", om_error_text(&err));
+    om_error_release(&err);
+    *c = model;
+    if (!ok)
+        return false;
+    if (!om_json_get(line, "pipeline"))
+        return parse_over(r, c, om_json_get(line, "settings"));
+    ok = pipeline_settings(r, line, c);
+    if (*c != model)
+        om_generation_config_free(model);
+    return ok;
+}
+
+/* ---- a line ---- */
+
+static size_t batch_size(const struct om_json *line)
+{
+    const struct om_json *init = om_json_get(line, "init");
+    int64_t n = 1;
+
+    if (!om_json_get(line, "pipeline"))
+        return SIZE_MAX;
+    om_json_i64(om_json_get(init, "batch_size"), &n);
+    return (size_t)n;
+}
+
+static size_t row_len(const struct om_json *inputs, size_t i)
+{
+    return om_json_len(om_json_at(inputs, i));
+}
+
+static void run_groups(struct run *r, const struct om_json *line, struct group *g)
+{
+    const struct om_json *inputs = om_json_get(line, "input_ids");
+    const size_t n = om_json_len(inputs), size = batch_size(line);
+    const bool padded = size > 1 && om_json_get(line, "pipeline");
+    size_t begin = 0, out = 0;
+
+    g->mask = om_json_get(line, "attention_mask");
+    g->decoder = om_json_get(line, "decoder_input_ids");
+    g->left = !om_model_get_info(r->m)->encoder_file;
+    g->pad = !padded                        ? -1
+             : g->config->pad_token_id >= 0 ? g->config->pad_token_id
+             : g->config->eos_token_id.len  ? g->config->eos_token_id.ids[0]
+                                            : -1;
+    if (padded && g->left) /* the tokenizer's padding: rows begin with it */
+        for (size_t i = 0; i < n; i++)
+            if (i + 1 < n && row_len(inputs, i) == row_len(inputs, i + 1) &&
+                om_json_at(om_json_at(inputs, i), 0))
+                om_json_i64(om_json_get(r->config, "eos_token_id"), &g->pad);
+    do {
+        size_t end = begin;
+
+        while (end < n && end - begin < size && row_len(inputs, end) == row_len(inputs, begin))
+            end++;
+        out += generate(r, line, g, begin, end, out);
+        begin = end;
+    } while (begin < n && !r->differs);
+    if (!r->differs && out != om_json_len(om_json_get(line, "output_ids")))
+        differ(r, "%zu rows in place of %zu", out, om_json_len(om_json_get(line, "output_ids")));
+}
+
+static void run_line(struct run *r, const struct om_json *line)
+{
+    struct om_generation_config *c = NULL;
+    struct group g = { .config = NULL };
+
+    if (!om_json_get(line, "output_ids"))
+        return;
+    r->lines++;
+    if (settings(r, line, &c)) {
+        g.config = c;
+        run_groups(r, line, &g);
+    }
+    om_generation_config_free(c);
+    r->failed += r->differs;
+}
+
+static int run_lines(struct run *r, const char *dir, struct om_error *err)
+{
+    const char *path = om_path_join(r->arena, dir, "cases.jsonl");
+    om_sv rest, text;
+
+    OM_TRY(om_file_read(r->arena, path, (size_t)64 << 20, &rest, err));
+    while (om_sv_split(&rest, '\n', &text)) {
+        struct om_json *line = NULL;
+
+        r->line++;
+        r->differs = false;
+        if (text.len == 0)
+            continue;
+        OM_TRY(om_wrap(err, om_json_parse(text, OM_JSON_LAST_WINS, &line, err), "%s:%zu", path,
+                       r->line));
+        run_line(r, line);
+        om_json_free(line);
+    }
+    return 0;
+}
+
+/* ---- a directory ---- */
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st, (void)type, (void)ftw;
+    return remove(path);
+}
+
+static int open_model(struct run *r, const char *dir, bool seq2seq, const char *tmp,
+                      struct om_error *err)
+{
+    const struct mkckpt_opts make = { 0 };
+    const char *ckpt = om_path_join(r->arena, tmp, "ckpt"), *out = om_path_join(r->arena, tmp, "o");
+    struct om_model_opts o = OM_MODEL_OPTS_INIT;
+
+    OM_TRY(mkckpt_run(dir, ckpt, &make, err));
+    o.model = ckpt;
+    o.do_export = true;
+    o.export_dir = out;
+    o.model_class = seq2seq ? OM_MODEL_SEQ2SEQ_LM : OM_MODEL_CAUSAL_LM;
+    return om_model_open(NULL, &o, &r->m, err);
+}
+
+static int run_model(struct run *r, const char *dir, bool seq2seq, struct om_error *err)
+{
+    char tmp[] = "/tmp/optimum-generation-XXXXXX";
+    int rc;
+
+    if (!mkdtemp(tmp))
+        return om_fail(err, OM_E_IO, "no temporary directory");
+    rc = open_model(r, dir, seq2seq, tmp, err);
+    if (rc == 0)
+        rc = run_lines(r, dir, err);
+    om_model_free(r->m);
+    nftw(tmp, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    return rc;
+}
+
+static bool known_type(const struct om_config *c)
+{
+    return om_arch_find(c->model_type) != NULL;
+}
+
+/* False after a failure. */
+static bool run_dir(const char *root, const char *name)
+{
+    struct om_arena a = OM_ARENA_INIT((size_t)2 << 30);
+    struct om_error err = OM_ERROR_INIT;
+    struct om_config config = { 0 };
+    struct run r = { .name = name, .arena = &a };
+    const char *dir = om_path_join(&a, root, name);
+    bool ok = om_config_open(&a, dir, &config, &err) == 0;
+
+    r.config = config.doc;
+    if (ok && !known_type(&config)) {
+        printf("skipped: %s: model type %s\n", name, config.model_type);
+    } else {
+        ok = ok && run_model(&r, dir, config.is_encoder_decoder, &err) == 0;
+        if (!ok)
+            printf("%s: %s\n", name, om_error_text(&err));
+        printf("%s %s: %zu of %zu calls\n", ok && !r.failed ? "ok  " : "FAIL", name,
+               r.lines - r.failed, r.lines);
+        ok = ok && r.failed == 0;
+    }
+    om_config_close(&config);
+    om_error_release(&err);
+    om_arena_release(&a);
+    return ok;
+}
+
+static bool asked_for(const char *name, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], name) == 0)
+            return true;
+    return argc < 2;
+}
+
+/* Directories with a model and calls that generate. */
+static bool is_case(struct om_arena *a, const char *root, const char *name)
+{
+    static const char *const prefixes[] = { "textgen-", "text2text-", "summarization-",
+                                            "translation-", "sweep-" };
+    const char *dir = om_path_join(a, root, name);
+
+    for (size_t i = 0; i < OM_COUNT(prefixes); i++)
+        if (om_sv_starts(om_sv_str(name), om_sv_str(prefixes[i])))
+            return om_file_exists(om_path_join(a, dir, "cases.jsonl"));
+    return false;
+}
+
+static bool run_root(struct om_arena *a, const char *root, int argc, char **argv)
+{
+    const char **names;
+    bool ok = true;
+    size_t n = 0;
+
+    if (!om_dir_exists(root) || om_dir_list(a, root, &names, &n, NULL) < 0)
+        return true;
+    for (size_t i = 0; i < n; i++)
+        if (is_case(a, root, names[i]) && asked_for(names[i], argc, argv))
+            ok &= run_dir(root, names[i]);
+    return ok;
+}
+
+int main(int argc, char **argv)
+{
+    const char *shared = getenv("OM_SHARED"), *data = getenv("OM_TEST_DATA");
+    struct om_arena a = OM_ARENA_INIT(1 << 20);
+    struct om_error err = OM_ERROR_INIT;
+    bool ok = true;
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (om_ort_version(NULL, NULL, &err) < 0) {
+        printf("skipped: %s\n", om_error_text(&err));
+    } else {
+        ok &= run_root(&a, om_path_join(&a, data ? data : OM_TEST_DATA, "generation"), argc, argv);
+        if (shared && *shared)
+            ok &= run_root(&a, om_path_join(&a, shared, "goldens/pipelines"), argc, argv);
+    }
+    om_error_release(&err);
+    om_arena_release(&a);
+    return ok ? 0 : 1;
+}
