@@ -41,6 +41,9 @@ struct om_tokenizer_info {
     bool clean_up_tokenization_spaces;
     const char *bos_token, *eos_token, *unk_token, *sep_token, *pad_token, *cls_token, *mask_token;
     const char *chat_template;        /* the default template; NULL: none */
+    bool add_prefix_space;
+    /* Models are given token_type_ids: neither model_input_names nor the class leaves them out. */
+    bool gives_type_ids;
 };
 OM_API const struct om_tokenizer_info *om_tokenizer_get_info(const struct om_tokenizer *tok);
 
@@ -115,6 +118,10 @@ struct om_text {
 OM_API int om_tokenizer_encode(const struct om_tokenizer *tok, const struct om_text *text, const struct om_text *pair,
                                const struct om_encode_opts *opts, struct om_encoding **out, struct om_error *err);
 OM_API void om_encoding_free(struct om_encoding *enc); /* accepts NULL */
+/* The same for a text that is split into words already (is_split_into_words of Transformers): word_ids are places in the list, offsets
+ * those in the word. */
+OM_API int om_tokenizer_encode_words(const struct om_tokenizer *tok, const struct om_text *words, size_t n,
+                                     const struct om_encode_opts *opts, struct om_encoding **out, struct om_error *err);
 
 /* Encode n texts (pairs may be NULL, or hold texts whose ptr may be NULL) on all CPUs; padding without a length goes to the longest of
  * them. out[0..n) are set, all or none. The message of a failure names the first text that failed. */
@@ -136,6 +143,10 @@ struct om_decode_opts {
 /* Ids back to text; those without a token are left out. *text is malloc'ed and followed by a NUL; len may be NULL. opts may be NULL. */
 OM_API int om_tokenizer_decode(const struct om_tokenizer *tok, const uint32_t *ids, size_t n, const struct om_decode_opts *opts,
                                char **text, size_t *len, struct om_error *err);
+/* Texts of tokens to the text they make together, by the decoder (convert_tokens_to_string of Transformers). They need not be in the
+ * vocabulary. *text is malloc'ed and followed by a NUL; len may be NULL. */
+OM_API int om_tokenizer_join(const struct om_tokenizer *tok, const struct om_text *tokens, size_t n, char **text, size_t *len,
+                             struct om_error *err);
 
 #ifdef __cplusplus
 }

@@ -132,38 +132,127 @@ int om_buf_check(const struct om_buf *b, struct om_error *err)
                    b->max);
 }
 
-void om_buf_real(struct om_buf *b, double d)
+/* d as its shortest digits "DDDD" and exponent: D.DDD * 10^exponent. */
+struct digits {
+    char text[20];
+    int count, exponent;
+};
+
+/* What printf made of a number; the decimal point, which depends on the locale, is skipped. */
+static void digits_read(struct digits *out, const char *text)
 {
-    char text[40], digits[20];
-    int precision = 0, count = 0;
-
-    if (!isfinite(d)) {
-        om_buf_adds(b, isnan(d) ? "nan" : d > 0 ? "inf" : "-inf");
-        return;
-    }
-    do
-        snprintf(text, sizeof(text), "%.*e", precision, d);
-    while (++precision < 17 && strtod(text, NULL) != d);
-
     const char *p = text;
-    for (; *p != 'e'; p++) { /* the decimal point depends on the locale: it is skipped */
-        if (*p >= '0' && *p <= '9')
-            digits[count++] = *p;
-    }
-    const int exponent = (int)strtol(p + 1, NULL, 10);
 
-    if (signbit(d))
-        om_buf_addc(b, '-');
+    out->count = 0;
+    for (; *p && *p != 'e'; p++) {
+        if (*p >= '0' && *p <= '9')
+            out->text[out->count++] = *p;
+    }
+    out->exponent = (int)strtol(p + 1, NULL, 10);
+}
+
+/* The layout of Python's repr. */
+static void add_digits(struct om_buf *b, const struct digits *d)
+{
+    const int exponent = d->exponent, count = d->count;
+
     if (exponent < -4 || exponent >= 16) {
-        om_buf_printf(b, "%c%s%.*se%c%02d", digits[0], count > 1 ? "." : "", count - 1, digits + 1,
-                      exponent < 0 ? '-' : '+', abs(exponent));
+        om_buf_printf(b, "%c%s%.*se%c%02d", d->text[0], count > 1 ? "." : "", count - 1,
+                      d->text + 1, exponent < 0 ? '-' : '+', abs(exponent));
     } else if (exponent < 0) {
-        om_buf_printf(b, "0.%.*s%.*s", -exponent - 1, "000", count, digits);
+        om_buf_add(b, "0.000", (size_t)(1 - exponent));
+        om_buf_add(b, d->text, (size_t)count);
     } else {
         for (int i = 0; i <= OM_MAX(exponent + 1, count - 1); i++) {
             if (i == exponent + 1)
                 om_buf_addc(b, '.');
-            om_buf_addc(b, i < count ? digits[i] : '0');
+            om_buf_addc(b, i < count ? d->text[i] : '0');
         }
     }
+}
+
+static bool add_nonfinite(struct om_buf *b, double d)
+{
+    if (isfinite(d))
+        return false;
+    om_buf_adds(b, isnan(d) ? "nan" : d > 0 ? "inf" : "-inf");
+    return true;
+}
+
+void om_buf_real(struct om_buf *b, double d)
+{
+    struct digits digits;
+    char text[40];
+    int precision = 0;
+
+    if (add_nonfinite(b, d))
+        return;
+    do
+        snprintf(text, sizeof(text), "%.*e", precision, d);
+    while (++precision < 17 && strtod(text, NULL) != d);
+    digits_read(&digits, text);
+    if (signbit(d))
+        om_buf_addc(b, '-');
+    add_digits(b, &digits);
+}
+
+/* ---- float32 ---- */
+
+enum { F32_DIGITS = 9 }; /* always enough */
+
+/* Powers of ten that a double holds exactly. */
+static const double tens[] = { 1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                               1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                               1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
+
+static double scale(double d, int power)
+{
+    return power < 0 ? d / tens[-power] : d * tens[power];
+}
+
+/* Digits by arithmetic in doubles, which have 29 bits more than f: 20 times as fast as printing.
+ * False where the powers of ten do not reach; a number of digits that seems to fit is seen to fit.
+ */
+static bool digits_f32(struct digits *out, float f)
+{
+    const double d = f;
+    int exponent = (int)floor(log10(d));
+
+    if (d < scale(1.0, exponent) && exponent > -22)
+        exponent--; /* the logarithm was rounded up */
+    if (exponent < -13 || exponent > 20)
+        return false;
+    for (int n = 1; n <= F32_DIGITS; n++) {
+        const int power = n - 1 - exponent;
+        const double whole = nearbyint(scale(d, power));
+
+        if ((float)scale(whole, -power) != f)
+            continue;
+        out->count = snprintf(out->text, sizeof(out->text), "%.0f", whole);
+        out->exponent = exponent + out->count - n; /* 9.99 may have become 10.0 */
+        while (out->count > 1 && out->text[out->count - 1] == '0')
+            out->count--;
+        return true;
+    }
+    return false;
+}
+
+void om_buf_real32(struct om_buf *b, float f)
+{
+    struct digits digits = { .text = "0", .count = 1 };
+    const float size = fabsf(f);
+    char text[40];
+    int precision = 0;
+
+    if (add_nonfinite(b, f))
+        return;
+    if (signbit(f))
+        om_buf_addc(b, '-');
+    if (size != 0.0F && !digits_f32(&digits, size)) {
+        do
+            snprintf(text, sizeof(text), "%.*e", precision, (double)size);
+        while (++precision < F32_DIGITS && strtof(text, NULL) != size);
+        digits_read(&digits, text);
+    }
+    add_digits(b, &digits);
 }

@@ -24,6 +24,7 @@ void om_buf_printf(struct om_buf *b, const char *fmt, ...) OM_PRINTF(2, 3);
 void om_buf_json_string(struct om_buf *b, om_sv s);
 /* d as Python's repr: the fewest digits that read back as the same number ("0.1", "1e-05", "nan"). */
 void om_buf_real(struct om_buf *b, double d);
+void om_buf_real32(struct om_buf *b, float f); /* the same for a float: "0.1", not "0.10000000149011612" */
 om_sv om_buf_sv(const struct om_buf *b);
 int om_buf_check(const struct om_buf *b, struct om_error *err); /* OM_E_NOMEM after a failure */
 

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -93,7 +94,41 @@ void om_parallel(size_t n, size_t grain, void (*fn)(void *user, size_t begin, si
     free(jobs);
 }
 
-/* ---- the pipeline ---- */
+/* ---- items by a number of workers ---- */
+
+struct workers {
+    atomic_size_t next;
+    size_t n;
+    void (*fn)(void *user, size_t item);
+    void *user;
+};
+
+static void *worker_main(void *arg)
+{
+    struct workers *w = arg;
+    size_t item;
+
+    while ((item = atomic_fetch_add(&w->next, 1)) < w->n)
+        w->fn(w->user, item);
+    return NULL;
+}
+
+void om_workers(size_t threads, size_t n, void (*fn)(void *user, size_t item), void *user)
+{
+    struct workers w = { .n = n, .fn = fn, .user = user };
+    const size_t extra = OM_MIN(OM_MIN(threads, n), (size_t)THREADS_MAX);
+    pthread_t *ids = extra > 1 ? calloc(extra - 1, sizeof(*ids)) : NULL;
+    size_t made = 0;
+
+    while (ids && made < extra - 1 && pthread_create(&ids[made], NULL, worker_main, &w) == 0)
+        made++;
+    worker_main(&w);
+    for (size_t i = 0; i < made; i++)
+        pthread_join(ids[i], NULL);
+    free(ids);
+}
+
+/* ---- the relay ---- */
 
 enum { SLOTS_MAX = 64 };
 

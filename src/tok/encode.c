@@ -180,6 +180,41 @@ int om_tokenizer_encode(const struct om_tokenizer *tok, const struct om_text *te
     return encode(&job, text, pair, job.padding, out, err);
 }
 
+/* Each word is a text of its own: what the stages know about neighbours does not reach the next
+ * one. */
+static void tokenize_words(const struct om_tokenizer *t, struct tok_work *w,
+                           const struct om_text *words, size_t n)
+{
+    for (size_t i = 0; i < n && w->rc == 0; i++) {
+        const size_t before = w->tokens_len;
+
+        tokenize(t, w, (om_sv){ words[i].ptr, words[i].len });
+        for (size_t k = before; k < w->tokens_len; k++)
+            w->tokens[k].word = (int32_t)i;
+    }
+}
+
+int om_tokenizer_encode_words(const struct om_tokenizer *tok, const struct om_text *words, size_t n,
+                              const struct om_encode_opts *opts, struct om_encoding **out,
+                              struct om_error *err)
+{
+    struct job job = { .tok = tok };
+    struct tok_work *w;
+    int rc;
+
+    OM_TRY(job_init(tok, opts, &job, err));
+    if (n > INT32_MAX)
+        return om_fail(err, OM_E_LIMIT, "%zu words, expected at most %d", n, INT32_MAX);
+    w = tok_work_take(tok);
+    if (!w)
+        return om_fail(err, OM_E_NOMEM, "out of memory for %zu words", n);
+    tok_work_start(w, err);
+    tokenize_words(tok, w, words, n);
+    rc = w->rc < 0 ? w->rc : finish(&job, w, w->tokens_len, false, job.padding, out);
+    tok_work_give(tok, w);
+    return rc;
+}
+
 /* ---- batches ---- */
 
 struct batch {
@@ -294,21 +329,15 @@ static int decode(const struct om_tokenizer *tok, struct tok_strings *s,
     return rc;
 }
 
-int om_tokenizer_decode(const struct om_tokenizer *tok, const uint32_t *ids, size_t n,
-                        const struct om_decode_opts *opts, char **text, size_t *len,
-                        struct om_error *err)
+/* Decode *s, which is released, into a malloc'ed text. */
+static int decode_text(const struct om_tokenizer *tok, struct tok_strings *s,
+                       const struct om_decode_opts *o, char **text, size_t *len,
+                       struct om_error *err)
 {
-    static const struct om_decode_opts defaults = OM_DECODE_OPTS_INIT;
-    const struct om_decode_opts *const o = opts ? opts : &defaults;
-    struct tok_strings s = TOK_STRINGS_INIT;
     struct om_buf out = OM_BUF_INIT(SIZE_MAX / 2);
-    int rc;
+    int rc = decode(tok, s, o, &out, err);
 
-    if (o->struct_size != sizeof(*o))
-        return om_fail(err, OM_E_USAGE, "om_decode_opts: initialise it with OM_DECODE_OPTS_INIT");
-    collect(tok, ids, n, o->skip_special_tokens, &s);
-    rc = decode(tok, &s, o, &out, err);
-    tok_strings_release(&s);
+    tok_strings_release(s);
     om_buf_adds(&out, ""); /* there is a NUL even when nothing was written */
     if (rc == 0)
         rc = om_buf_check(&out, err);
@@ -320,4 +349,32 @@ int om_tokenizer_decode(const struct om_tokenizer *tok, const uint32_t *ids, siz
         *len = out.len;
     *text = out.ptr;
     return 0;
+}
+
+int om_tokenizer_decode(const struct om_tokenizer *tok, const uint32_t *ids, size_t n,
+                        const struct om_decode_opts *opts, char **text, size_t *len,
+                        struct om_error *err)
+{
+    static const struct om_decode_opts defaults = OM_DECODE_OPTS_INIT;
+    const struct om_decode_opts *const o = opts ? opts : &defaults;
+    struct tok_strings s = TOK_STRINGS_INIT;
+
+    if (o->struct_size != sizeof(*o))
+        return om_fail(err, OM_E_USAGE, "om_decode_opts: initialise it with OM_DECODE_OPTS_INIT");
+    collect(tok, ids, n, o->skip_special_tokens, &s);
+    return decode_text(tok, &s, o, text, len, err);
+}
+
+int om_tokenizer_join(const struct om_tokenizer *tok, const struct om_text *tokens, size_t n,
+                      char **text, size_t *len, struct om_error *err)
+{
+    static const struct om_decode_opts defaults = OM_DECODE_OPTS_INIT;
+    struct tok_strings s = TOK_STRINGS_INIT;
+
+    for (size_t i = 0; i < n; i++) {
+        if (tokens[i].len)
+            om_buf_add(&s.text, tokens[i].ptr, tokens[i].len);
+        tok_strings_end(&s);
+    }
+    return decode_text(tok, &s, &defaults, text, len, err);
 }

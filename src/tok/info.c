@@ -74,6 +74,35 @@ static int read_chat_template(struct tok_loader *l, const struct om_json *j,
     return info->chat_template ? 0 : tok_loader_no_memory(l);
 }
 
+/* Classes whose model_input_names lack token_type_ids although their post-processors give some. */
+static const char *const untyped_classes[] = { "DistilBertTokenizer", "DPRReaderTokenizer" };
+
+static bool class_gives_type_ids(om_sv class_name)
+{
+    if (om_sv_ends(class_name, OM_SVL("Fast")))
+        class_name.len -= sizeof("Fast") - 1;
+    for (size_t i = 0; i < OM_COUNT(untyped_classes); i++)
+        if (om_sv_is(class_name, untyped_classes[i]))
+            return false;
+    return true;
+}
+
+static void read_input_names(const struct om_json *j, struct om_tokenizer_info *info)
+{
+    const struct om_json *const names = om_json_get(j, "model_input_names");
+    om_sv text;
+
+    if (om_json_kind(names) != OM_JSON_ARRAY) {
+        if (om_json_str(om_json_get(j, "tokenizer_class"), &text))
+            info->gives_type_ids = class_gives_type_ids(text);
+        return;
+    }
+    info->gives_type_ids = false;
+    for (size_t i = 0; i < om_json_len(names); i++)
+        if (om_json_str(om_json_at(names, i), &text) && om_sv_is(text, "token_type_ids"))
+            info->gives_type_ids = true;
+}
+
 static int read_config(struct tok_loader *l, const struct om_json *j,
                        struct om_tokenizer_info *info)
 {
@@ -86,6 +115,8 @@ static int read_config(struct tok_loader *l, const struct om_json *j,
     read_max_length(j, info);
     om_json_bool(om_json_get(j, "clean_up_tokenization_spaces"),
                  &info->clean_up_tokenization_spaces);
+    om_json_bool(om_json_get(j, "add_prefix_space"), &info->add_prefix_space);
+    read_input_names(j, info);
     if (om_json_str(om_json_get(j, "tokenizer_class"), &class_name)) {
         info->tokenizer_class = om_arena_str(l->arena, class_name);
         if (!info->tokenizer_class)

@@ -32,6 +32,9 @@ int tok_model_build(struct om_arena *a, const struct tok_model_parts *parts, str
 {
     struct tok_model m = { .unk_id = parts->unk_id, .byte_fallback = parts->byte_fallback };
 
+    m.has_prefix =
+        parts->prefix.len > 0 && (parts->type == TOK_WORD_PIECE || parts->type == TOK_BPE);
+
     OM_TRY(tok_vocab_build(a, parts->entries, parts->len, &m.vocab, err));
     OM_TRY(copy_text(a, parts->unk_token, &m.unk_token, err));
     if (m.unk_token.ptr)

@@ -45,6 +45,7 @@ struct tok_model {
     const void *conf; /* the kind's own struct */
     struct tok_vocab vocab;
     om_sv unk_token;
+    bool has_prefix;         /* tokens inside of words begin with a prefix of their own, as "##" */
     uint32_t unk_id;         /* TOK_NONE: not in the vocabulary */
     uint32_t byte_ids[256];  /* <0x00> ...; TOK_NONE where one is missing */
     bool byte_fallback;

@@ -17,6 +17,7 @@ int tok_builder_init(struct tok_builder *b, struct om_error *err)
         return om_fail(err, OM_E_NOMEM, "out of memory for a tokenizer");
     om_arena_init(&t->arena, (size_t)1 << ARENA_MAX_BITS);
     t->info.model_max_length = UINT64_MAX;
+    t->info.gives_type_ids = true;
     *b = (struct tok_builder){ .tok = t, .loader = { .tok = t, .arena = &t->arena, .err = err } };
     return 0;
 }
