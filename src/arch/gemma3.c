@@ -80,13 +80,15 @@ static int gemma3_text_derive(struct om_arena *a, void *cfg, const struct om_con
 /* ---- the model that also sees images ---- */
 
 static const struct om_field gemma3_fields[] = {
-    OM_FIELD_INT(struct gemma3, image_token, "image_token_index", 262144), OM_FIELD_END
+    OM_FIELD_INT(struct gemma3, image_token, "image_token_index", 262144),
+    OM_FIELD_REFUSE("text_config.use_bidirectional_attention", "false"), OM_FIELD_END
 };
 
 static int text_config(struct om_arena *a, struct gemma3 *c, const struct om_json *doc,
                        struct om_error *err)
 {
     OM_TRY(om_config_read(a, doc, gemma3_text_fields, &c->text, err));
+    c->text.dec.logit_cap = 0.0; /* final_logit_softcapping is not looked at here */
     return derive(a, &c->text, doc, err);
 }
 

@@ -23,15 +23,18 @@ om_dim om_cache_past_length(om_scope s)
 }
 
 /* The last window - 1 of v's tokens, or all when there are fewer: the extent is known only when the
- * file runs. */
+ * file runs. A Slice would do but for ONNX Runtime, which moves transpositions across it and then
+ * takes the axis for one as long as the outputs of other layers, whose name the axis has. */
 static om_val last_tokens(om_scope s, om_val v, int64_t window)
 {
-    const om_val first =
-        om_dim_scalar(s, om_dim_sub(s.b->g->dims, om_axis(s, v, 2), om_int(s, window - 1)));
-    const om_val begin = om_unsqueeze(s, om_binary(s, OM_OP_Max, first, om_i64(s, 0)), 0);
-    const int64_t end = INT64_MAX, axis = 2;
+    const om_dim length = om_axis(s, v, 2);
+    const om_val end = om_dim_scalar(s, length);
+    const om_val begin = om_sub_(s, end, om_i64(s, window - 1));
 
-    return OM_EMIT(s, OM_OP_Slice, v, begin, om_i64s(s, &end, 1), om_i64s(s, &axis, 1));
+    return om_gather(
+        s, v,
+        OM_EMIT(s, OM_OP_Range, om_binary(s, OM_OP_Max, begin, om_i64(s, 0)), end, om_i64(s, 1)),
+        2);
 }
 
 static void extend(om_scope s, int64_t layer, enum om_kv_slot slot, int64_t window, om_val *v)

@@ -35,7 +35,7 @@ enum { BATCH = 3 };
 
 struct mask_case {
     int64_t query, past, window;
-    bool padding;
+    bool padding, both_ways;
 };
 
 /* Row 0 is a whole text, row 1 is padded on the left, row 2 is all padding. */
@@ -47,8 +47,9 @@ static int64_t keeps(int64_t row, int64_t key)
 static bool sees(const struct mask_case *c, int64_t row, int64_t i, int64_t key)
 {
     const int64_t at = c->past + i;
+    const int64_t last = !c->both_ways ? at : c->window ? at + c->window - 1 : c->past + c->query;
 
-    return key <= at && (c->window == 0 || key > at - c->window) &&
+    return key <= last && (c->window == 0 || key > at - c->window) &&
            (!c->padding || keeps(row, key));
 }
 
@@ -69,7 +70,8 @@ static void check_mask(struct test *t, struct fixture *f, const struct mask_case
     const struct om_causal causal = { .attention_mask = c->padding ? am : (om_val){ 0 },
                                       .query = om_axis(root, ids, 1),
                                       .key = om_axis(root, am, 1),
-                                      .window = c->window };
+                                      .window = c->window,
+                                      .both_ways = c->both_ways };
     const struct om_tensor *out;
 
     for (int64_t i = 0; i < BATCH * total; i++)
@@ -89,15 +91,18 @@ static void check_mask(struct test *t, struct fixture *f, const struct mask_case
 static void masks(struct test *t)
 {
     static const struct mask_case cases[] = {
-        { 1, 0, 0, false }, { 5, 0, 0, false }, { 5, 0, 0, true }, { 1, 4, 0, true },
-        { 4, 3, 0, true },  { 5, 0, 2, true },  { 1, 7, 3, true }, { 6, 2, 1, false },
+        { 1, 0, 0, false, false }, { 5, 0, 0, false, false }, { 5, 0, 0, true, false },
+        { 1, 4, 0, true, false },  { 4, 3, 0, true, false },  { 5, 0, 2, true, false },
+        { 1, 7, 3, true, false },  { 6, 2, 1, false, false }, { 5, 0, 0, true, true },
+        { 5, 0, 2, false, true },  { 4, 3, 3, true, true },   { 3, 1, 1, true, true },
     };
 
     for (size_t i = 0; i < OM_COUNT(cases); i++) {
         struct fixture f;
         om_scope root;
-        test_case(t, "%" PRId64 " after %" PRId64 ", window %" PRId64 "%s", cases[i].query,
-                  cases[i].past, cases[i].window, cases[i].padding ? ", padding" : "");
+        test_case(t, "%" PRId64 " after %" PRId64 ", window %" PRId64 "%s%s", cases[i].query,
+                  cases[i].past, cases[i].window, cases[i].padding ? ", padding" : "",
+                  cases[i].both_ways ? ", both ways" : "");
         if (!begin(t, &f, "{\"model_type\":\"gpt2\"}", &root))
             return;
         check_mask(t, &f, &cases[i]);

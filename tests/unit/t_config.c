@@ -7,8 +7,8 @@
 #include "tests/test.h"
 
 struct arch {
-    int64_t hidden, layers, heads, window;
-    double eps, factor;
+    int64_t hidden, layers, heads, window, limit;
+    double eps, factor, cap;
     bool tie;
     enum om_act act;
     const char *kind;
@@ -26,6 +26,8 @@ static const struct om_field fields[] = {
       .max = 64,
       .nullable = true },
     OM_FIELD_INT(struct arch, window, "window", -1),
+    OM_FIELD_SIZE_OFF(struct arch, limit, "limit", 9),
+    OM_FIELD_F64_OFF(struct arch, cap, "cap", 30.0),
     OM_FIELD_F64(struct arch, eps, "eps", 1e-12),
     OM_FIELD_F64(struct arch, factor, "rope_scaling.factor", 1.0),
     OM_FIELD_BOOL(struct arch, tie, "tie", true),
@@ -65,6 +67,33 @@ static void read_defaults(struct test *t)
     CHECK_STR(t, c.kind, "absolute");
     om_error_release(&err);
     om_arena_release(&a);
+}
+
+/* Absent is the default, null switches off. */
+static void switched_off(struct test *t)
+{
+    static const struct {
+        const char *text;
+        int64_t limit;
+        double cap;
+    } cases[] = {
+        { "{\"hidden_size\": 8}", 9, 30.0 },
+        { "{\"hidden_size\": 8, \"limit\": null, \"cap\": null}", 0, 0.0 },
+        { "{\"hidden_size\": 8, \"limit\": 3, \"cap\": 2}", 3, 2.0 },
+    };
+
+    for (size_t i = 0; i < OM_COUNT(cases); i++) {
+        struct om_arena a = OM_ARENA_INIT(1 << 20);
+        struct om_error err = OM_ERROR_INIT;
+        struct arch c = { .limit = 5, .cap = 5.0 };
+
+        test_case(t, "%s", cases[i].text);
+        CHECK_OK(t, read_text(&a, cases[i].text, &c, &err), &err);
+        CHECK_INT(t, c.limit, cases[i].limit);
+        CHECK(t, c.cap == cases[i].cap);
+        om_error_release(&err);
+        om_arena_release(&a);
+    }
 }
 
 /* Transformers sets a key of its attribute_map after the constructor has read the other. */
@@ -127,6 +156,8 @@ static void read_errors(struct test *t)
         { "{\"hidden_size\": \"x\"}",
           "key \"hidden_size\": expected an integer from 1, found \"x\"", OM_E_CONFIG },
         { "{\"hidden_size\": null}", "expected an integer from 1, found null", OM_E_CONFIG },
+        { "{\"hidden_size\": 1, \"limit\": 0}", "\"limit\": expected an integer from 1, found 0",
+          OM_E_CONFIG },
         { "{\"hidden_size\": 0}", "expected an integer from 1, found 0", OM_E_CONFIG },
         { "{\"hidden_size\": 2.0}", "expected an integer from 1, found 2.0", OM_E_CONFIG },
         { "{\"hidden_size\": true}", "expected an integer from 1, found true", OM_E_CONFIG },
@@ -374,15 +405,10 @@ static void arena_limit(struct test *t)
 }
 
 const struct test_entry t_config[] = {
-    { "read_defaults", read_defaults },
-    { "read_values", read_values },
-    { "two_spellings", two_spellings },
-    { "read_errors", read_errors },
-    { "activations", activations },
-    { "open_values", open_values },
-    { "open_errors", open_errors },
-    { "open_missing", open_missing },
-    { "open_golden", open_golden },
-    { "arena_limit", arena_limit },
-    TEST_END,
+    { "read_defaults", read_defaults }, { "read_values", read_values },
+    { "switched off", switched_off },   { "two spellings", two_spellings },
+    { "read_errors", read_errors },     { "activations", activations },
+    { "open_values", open_values },     { "open_errors", open_errors },
+    { "open_missing", open_missing },   { "open_golden", open_golden },
+    { "arena_limit", arena_limit },     TEST_END,
 };
