@@ -134,8 +134,7 @@ int cmd_decode(struct cli *cli, int argc, char **argv)
     int status;
     const struct opt opts[] = {
         OPT_GROUP("arguments"),
-        OPT_STR('t', "tokenizer", &path, "DIR", "a directory with tokenizer.json, or that file",
-                OPT_REQUIRED),
+        OPT_STR('t', "tokenizer", &path, "DIR", CLI_TOKENIZER_HELP, OPT_REQUIRED),
         OPT_ARGS("ID", &words, "ids, with spaces or commas between", 0),
         OPT_FLAG(0, "skip-special-tokens", &skip, "leave out tokens such as [CLS]"),
         OPT_FLAG(
@@ -151,7 +150,7 @@ int cmd_decode(struct cli *cli, int argc, char **argv)
         return status;
     if ((lines.input != NULL) == (words.len > 0))
         return cli_usage_error(cli, "give ids, or --input");
-    if (om_tokenizer_open(path, &tok, &err) < 0)
+    if (cli_open_tokenizer(cli, path, &tok, &err) < 0)
         return cli_report(cli, &err);
     d.tok = tok;
     status =

@@ -249,6 +249,48 @@ static int write_result(const struct om_tokenizer *tok, struct om_buf *b,
 
 /* ---- the filter ---- */
 
+/* The words of line[key], to be freed; absent and null: NULL. */
+static int get_words(const struct om_json *line, const char *key, struct om_text **out, size_t *n,
+                     struct om_error *err)
+{
+    const struct om_json *const list = om_json_get(line, key);
+
+    *out = NULL;
+    *n = om_json_len(list);
+    if (om_json_kind(list) == OM_JSON_NULL)
+        return 0;
+    if (om_json_kind(list) != OM_JSON_ARRAY)
+        return om_fail(err, OM_E_FORMAT, "key \"%s\": expected a list of words, found %s", key,
+                       om_json_kind_text(list));
+    *out = calloc(*n + 1, sizeof(**out));
+    if (!*out)
+        return om_fail(err, OM_E_NOMEM, "out of memory for %zu words", *n);
+    for (size_t i = 0; i < *n; i++)
+        if (!get_text(om_json_at(list, i), &(*out)[i]))
+            return om_fail(err, OM_E_FORMAT, "key \"%s\", element %zu: expected a string", key, i);
+    return 0;
+}
+
+static int answer_words(const struct om_tokenizer *tok, const struct om_json *line,
+                        const struct request *r, struct om_buf *out, struct om_error *err)
+{
+    struct om_text *words = NULL, *pair = NULL;
+    struct om_encoding *e = NULL;
+    size_t n, pair_n = 0;
+    int rc = get_words(line, "text", &words, &n, err);
+
+    if (rc == 0)
+        rc = get_words(line, "pair", &pair, &pair_n, err);
+    if (rc == 0)
+        rc = om_tokenizer_encode_words(tok, words, n, pair, pair_n, &r->opts, &e, err);
+    if (rc == 0)
+        rc = write_result(tok, out, e, pair != NULL, err);
+    om_encoding_free(e);
+    free(words);
+    free(pair);
+    return rc;
+}
+
 static int answer_one(const struct om_tokenizer *tok, const struct om_json *line,
                       const struct request *r, struct om_buf *out, struct om_error *err)
 {
@@ -256,6 +298,8 @@ static int answer_one(const struct om_tokenizer *tok, const struct om_json *line
     struct om_text text, pair = { NULL, 0 };
     struct om_encoding *e;
 
+    if (om_json_kind(om_json_get(line, "text")) == OM_JSON_ARRAY)
+        return answer_words(tok, line, r, out, err);
     if (!get_text(om_json_get(line, "text"), &text))
         return om_fail(err, OM_E_FORMAT, "key \"text\": expected a string, found %s",
                        om_json_kind_text(om_json_get(line, "text")));
@@ -443,9 +487,16 @@ static int print_texts(struct cli *cli, const struct om_tokenizer *tok,
 
 /* ---- the command ---- */
 
+static int save_files(struct cli *cli, const struct om_tokenizer *tok, const char *dir)
+{
+    struct om_error err = OM_ERROR_INIT;
+
+    return om_tokenizer_save(cli->ctx, tok, dir, &err) < 0 ? cli_report(cli, &err) : CLI_OK;
+}
+
 int cmd_tokenize(struct cli *cli, int argc, char **argv)
 {
-    const char *path = NULL, *pair = NULL;
+    const char *path = NULL, *pair = NULL, *save = NULL;
     struct request r = { .opts = OM_ENCODE_OPTS_INIT };
     struct filter f = FILTER_INIT;
     struct om_error err = OM_ERROR_INIT;
@@ -456,8 +507,7 @@ int cmd_tokenize(struct cli *cli, int argc, char **argv)
     int status;
     const struct opt opts[] = {
         OPT_GROUP("arguments"),
-        OPT_STR('t', "tokenizer", &path, "DIR", "a directory with tokenizer.json, or that file",
-                OPT_REQUIRED),
+        OPT_STR('t', "tokenizer", &path, "DIR", CLI_TOKENIZER_HELP, OPT_REQUIRED),
         OPT_ARGS("TEXT", &texts, "texts; each is shown as a table of ids, tokens and offsets", 0),
         OPT_STR(0, "pair", &pair, "TEXT", "a second text that goes with each", 0),
         OPT_FLAG(0, "no-special-tokens", &r.opts.no_special_tokens,
@@ -467,25 +517,32 @@ int cmd_tokenize(struct cli *cli, int argc, char **argv)
         OPT_INT(0, "stride", &stride, "N", 0,
                 "tokens that neighbouring windows share (default: 0)"),
         OPT_FLAG(0, "json", &json, "print one JSON object for each text"),
+        OPT_STR(0, "save", &save, "DIR",
+                "write the tokenizer's files into DIR; tokenizer.json is made from older ones", 0),
         FILTER_OPTIONS(&f, "read JSON lines from FILE, or from standard input for -, and write one "
-                           "for each: text, pair, add_special_tokens, truncation and padding in, "
+                           "for each: text (or a list of words), pair, add_special_tokens, "
+                           "truncation and padding in, "
                            "ids, offsets and so on out"),
         OPT_END
     };
 
     if (!opt_parse(cli, "Turn text into the ids that a model takes.", opts, argc, argv, &status))
         return status;
-    if ((f.input != NULL) == (texts.len > 0))
-        return cli_usage_error(cli, "give texts, or --input");
+    if ((f.input != NULL) + (texts.len > 0) + (save != NULL) != 1)
+        return cli_usage_error(cli, "give texts, --input, or --save");
     if (max_length) {
         r.truncation =
             (struct om_truncation){ .max_length = (size_t)max_length, .stride = (size_t)stride };
         r.opts.truncation = &r.truncation;
     }
-    if (om_tokenizer_open(path, &tok, &err) < 0)
+    if (cli_open_tokenizer(cli, path, &tok, &err) < 0)
         return cli_report(cli, &err);
-    status = f.input ? filter_lines(cli, &f, answer, tok)
-                     : print_texts(cli, tok, &texts, pair, &r, json);
+    if (save)
+        status = save_files(cli, tok, save);
+    else if (f.input)
+        status = filter_lines(cli, &f, answer, tok);
+    else
+        status = print_texts(cli, tok, &texts, pair, &r, json);
     om_tokenizer_free(tok);
     return status;
 }

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include <optimum/tokenizer.h>
+
 static int run(struct cli *cli, const struct jsonl *j, int in, const char *name)
 {
     struct om_error err = OM_ERROR_INIT;
@@ -55,4 +57,13 @@ int filter_lines(struct cli *cli, const struct filter *f, filter_fn *fn, void *u
     struct single s = { fn, user };
 
     return filter_batches(cli, f, answer_each, &s);
+}
+
+int cli_open_tokenizer(struct cli *cli, const char *name, struct om_tokenizer **out,
+                       struct om_error *err)
+{
+    struct om_tokenizer_opts opts = OM_TOKENIZER_OPTS_INIT;
+
+    opts.tokenizer = name;
+    return om_tokenizer_from_pretrained(cli->ctx, &opts, out, err);
 }

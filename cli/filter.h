@@ -30,4 +30,11 @@ int filter_lines(struct cli *cli, const struct filter *f, filter_fn *fn, void *u
 /* The same for a command that answers several lines at once. */
 int filter_batches(struct cli *cli, const struct filter *f, jsonl_fn *fn, void *user);
 
+/* A tokenizer of a command line: a directory, a file, or an id of the Hub. */
+struct om_tokenizer;
+#define CLI_TOKENIZER_HELP                                                                         \
+    "a directory with tokenizer.json or older files, that file, or a model on the Hub"
+int cli_open_tokenizer(struct cli *cli, const char *name, struct om_tokenizer **out,
+                       struct om_error *err);
+
 #endif

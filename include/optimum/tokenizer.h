@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <optimum/ctx.h>
 #include <optimum/error.h>
 
 #ifdef __cplusplus
@@ -30,10 +31,34 @@ struct om_tokenizer;
 OM_API int om_tokenizer_open(const char *path, struct om_tokenizer **out, struct om_error *err);
 OM_API void om_tokenizer_free(struct om_tokenizer *tok); /* accepts NULL */
 
+/* AutoTokenizer.from_pretrained(). Strings are borrowed for the call. */
+struct om_tokenizer_opts {
+    uint32_t struct_size;   /* set by OM_TOKENIZER_OPTS_INIT; lets the struct grow */
+    const char *tokenizer;  /* a directory, a file, or an id of the Hub: "org/name", "org/name@revision" */
+    const char *revision;   /* the rest is for the Hub alone, as in <optimum/model.h> */
+    const char *subfolder;  /* of the directory or repository; NULL: its root */
+    const char *cache_dir;
+    const char *token;
+    bool local_files_only, force_download;
+};
+#define OM_TOKENIZER_OPTS_INIT                          \
+    {                                                   \
+        .struct_size = sizeof(struct om_tokenizer_opts) \
+    }
+/* The same as om_tokenizer_open() for what opts->tokenizer names. */
+OM_API int om_tokenizer_from_pretrained(struct om_ctx *ctx, const struct om_tokenizer_opts *opts, struct om_tokenizer **out,
+                                        struct om_error *err);
+
+/* save_pretrained: write tokenizer.json, tokenizer_config.json, special_tokens_map.json and the vocabulary files into dir (made with
+ * its parents). They are copies of the files that the tokenizer was opened from, which must still be there; what was not there is
+ * made: tokenizer.json from a vocabulary (Marian has no such form and keeps its own files), the others from what the tokenizer knows.
+ * Files of these names are replaced, tokenizer.json last. Into its own directory a tokenizer adds only what is missing. */
+OM_API int om_tokenizer_save(struct om_ctx *ctx, const struct om_tokenizer *tok, const char *dir, struct om_error *err);
+
 enum om_side { OM_SIDE_RIGHT, OM_SIDE_LEFT };
 
-/* What tokenizer_config.json and special_tokens_map.json add, with the defaults of Transformers. Strings are NULL where no file
- * names the token; they belong to the tokenizer. */
+/* What tokenizer_config.json and special_tokens_map.json add, with the defaults of Transformers: of the tokenizer's class, which config.json
+ * tells where tokenizer_config.json does not. Strings are NULL where nothing names the token; they belong to the tokenizer. */
 struct om_tokenizer_info {
     const char *tokenizer_class;      /* "BertTokenizer"; NULL when not given */
     uint64_t model_max_length;        /* UINT64_MAX: none */
@@ -122,6 +147,12 @@ OM_API void om_encoding_free(struct om_encoding *enc); /* accepts NULL */
  * those in the word. */
 OM_API int om_tokenizer_encode_words(const struct om_tokenizer *tok, const struct om_text *words, size_t n,
                                      const struct om_encode_opts *opts, struct om_encoding **out, struct om_error *err);
+
+/* Encode a text that was taken apart into words (is_split_into_words in Python), and pair's words (NULL: no pair). Each word goes
+ * through the whole tokenizer on its own; word ids count the words given, and offsets are places in the word. */
+OM_API int om_tokenizer_encode_words(const struct om_tokenizer *tok, const struct om_text *words, size_t n, const struct om_text *pair,
+                                     size_t pair_n, const struct om_encode_opts *opts, struct om_encoding **out,
+                                     struct om_error *err);
 
 /* Encode n texts (pairs may be NULL, or hold texts whose ptr may be NULL) on all CPUs; padding without a length goes to the longest of
  * them. out[0..n) are set, all or none. The message of a failure names the first text that failed. */

@@ -621,7 +621,7 @@ static void (*const write_model[])(struct tok_convert *) = {
     [TOK_FILES_MARIAN] = tok_convert_marian,
 };
 
-static const struct tok_class *find_class(om_sv name, const struct om_json *model)
+const struct tok_class *tok_class_find(om_sv name, const struct om_json *model)
 {
     om_sv type = { "", 0 };
 
@@ -645,7 +645,7 @@ static void pick_class(struct tok_convert *c, const struct om_json *model)
 
     if (!om_json_str(om_json_get(c->config, "tokenizer_class"), &name))
         om_json_str(om_json_get(model, "tokenizer_class"), &name);
-    c->cls = find_class(name, model);
+    c->cls = tok_class_find(name, model);
     if (!c->cls && name.len)
         tok_convert_fail(c, om_fail(c->err, OM_E_UNSUPPORTED,
                                     "no tokenizer.json, and class \"%.*s\" has no conversion",

@@ -29,6 +29,7 @@ struct tok_class {
     const char *tokens[TOK_ROLES];
     bool mask_lstrip;        /* the mask token takes the space before it */
     bool mask_normalized;    /* and is looked for in normalized text */
+    bool pad_left;           /* by default */
     bool bos_option, eos_option; /* add_bos_token and add_eos_token decide; the first is the default of add_bos_token */
     const char *single, *pair;
     const char *const *head; /* pieces in front of the model's, NULL-terminated */
@@ -42,6 +43,8 @@ struct tok_class {
 
 extern const struct tok_class tok_classes[];
 extern const size_t tok_classes_len;
+/* The class of that name, with or without "Fast"; for "" that of config.json's model_type. NULL: none. */
+const struct tok_class *tok_class_find(om_sv name, const struct om_json *model);
 
 struct tok_out_piece {
     om_sv text;

@@ -85,19 +85,22 @@ static void add_parts(const struct om_tokenizer *t, struct tok_work *w, const st
     }
 }
 
-static void tokenize(const struct om_tokenizer *t, struct tok_work *w, om_sv text)
+enum { OWN_WORDS = -1 }; /* the tokenizer finds the words */
+
+static void tokenize(const struct om_tokenizer *t, struct tok_work *w, om_sv text, int64_t word)
 {
     tok_work_text(w, text);
     tok_added_split(&t->added, &t->normalizer, w);
     tok_pre_tokenize(&t->pre_tokenizer, w);
     for (size_t i = 0; i < w->pieces_len && w->rc == 0; i++) {
         const struct tok_piece *const p = &w->pieces[i];
+        const size_t number = word == OWN_WORDS ? i : (size_t)word;
         if (p->token != TOK_NONE) {
-            add_added(t, w, p, i);
+            add_added(t, w, p, number);
             continue;
         }
         tok_model_run(&t->model, w, tok_piece_text(w, p));
-        add_parts(t, w, p, i);
+        add_parts(t, w, p, number);
     }
 }
 
@@ -151,7 +154,21 @@ static int finish(const struct job *job, struct tok_work *w, size_t first_len, b
     return w->rc < 0 ? w->rc : tok_post_write(&all, padding, out, w->err);
 }
 
-static int encode(const struct job *job, const struct om_text *text, const struct om_text *pair,
+/* A text, or the words of one. */
+struct input {
+    const struct om_text *texts;
+    size_t len;
+    bool words;
+};
+
+static void tokenize_input(const struct om_tokenizer *t, struct tok_work *w, const struct input *in)
+{
+    for (size_t i = 0; i < in->len && w->rc == 0; i++)
+        tokenize(t, w, (om_sv){ in->texts[i].ptr, in->texts[i].len },
+                 in->words ? (int64_t)i : OWN_WORDS);
+}
+
+static int encode(const struct job *job, const struct input *text, const struct input *pair,
                   const struct om_padding *padding, struct om_encoding **out, struct om_error *err)
 {
     struct tok_work *const w = tok_work_take(job->tok);
@@ -159,15 +176,24 @@ static int encode(const struct job *job, const struct om_text *text, const struc
     int rc;
 
     if (!w)
-        return om_fail(err, OM_E_NOMEM, "out of memory for a text of %zu bytes", text->len);
+        return om_fail(err, OM_E_NOMEM, "out of memory for a text");
     tok_work_start(w, err);
-    tokenize(job->tok, w, (om_sv){ text->ptr, text->len });
+    tokenize_input(job->tok, w, text);
     first_len = w->tokens_len;
-    if (pair && w->rc == 0)
-        tokenize(job->tok, w, (om_sv){ pair->ptr, pair->len });
+    if (pair)
+        tokenize_input(job->tok, w, pair);
     rc = w->rc < 0 ? w->rc : finish(job, w, first_len, pair != NULL, padding, out);
     tok_work_give(job->tok, w);
     return rc;
+}
+
+static int encode_text(const struct job *job, const struct om_text *text,
+                       const struct om_text *pair, const struct om_padding *padding,
+                       struct om_encoding **out, struct om_error *err)
+{
+    const struct input first = { text, 1, false }, second = { pair, 1, false };
+
+    return encode(job, &first, pair ? &second : NULL, padding, out, err);
 }
 
 int om_tokenizer_encode(const struct om_tokenizer *tok, const struct om_text *text,
@@ -177,7 +203,22 @@ int om_tokenizer_encode(const struct om_tokenizer *tok, const struct om_text *te
     struct job job = { .tok = tok };
 
     OM_TRY(job_init(tok, opts, &job, err));
-    return encode(&job, text, pair, job.padding, out, err);
+    return encode_text(&job, text, pair, job.padding, out, err);
+}
+
+int om_tokenizer_encode_words(const struct om_tokenizer *tok, const struct om_text *words, size_t n,
+                              const struct om_text *pair, size_t pair_n,
+                              const struct om_encode_opts *opts, struct om_encoding **out,
+                              struct om_error *err)
+{
+    const struct input first = { words, n, true }, second = { pair, pair_n, true };
+    struct job job = { .tok = tok };
+
+    if (n > INT32_MAX || pair_n > INT32_MAX)
+        return om_fail(err, OM_E_LIMIT, "%zu words, expected at most %d", OM_MAX(n, pair_n),
+                       INT32_MAX);
+    OM_TRY(job_init(tok, opts, &job, err));
+    return encode(&job, &first, pair ? &second : NULL, job.padding, out, err);
 }
 
 /* Each word is a text of its own: what the stages know about neighbours does not reach the next
@@ -230,7 +271,7 @@ static void encode_range(void *user, size_t begin, size_t end)
 
     for (size_t i = begin; i < end; i++) {
         const struct om_text *const pair = b->pairs && b->pairs[i].ptr ? &b->pairs[i] : NULL;
-        encode(b->job, &b->texts[i], pair, NULL, &b->out[i], &b->errors[i]);
+        encode_text(b->job, &b->texts[i], pair, NULL, &b->out[i], &b->errors[i]);
     }
 }
 

@@ -1,6 +1,7 @@
 /* src/tok/info.c: tokenizer_config.json and special_tokens_map.json, read as Transformers reads
  * them. */
 #include "base/file.h"
+#include "tok/convert.h"
 #include "tok/tok.h"
 
 /* A token is a text, or an object with its content; null and absent: none. */
@@ -125,28 +126,87 @@ static int read_config(struct tok_loader *l, const struct om_json *j,
     return 0;
 }
 
-/* Read dir/name with fn if it exists. */
-static int read_file(struct tok_builder *b, const char *dir, const char *name,
-                     int (*fn)(struct tok_loader *, const struct om_json *,
-                               struct om_tokenizer_info *))
+/* dir/name as JSON; *doc stays NULL when there is no such file. *path is for messages. */
+static int read_file(struct tok_builder *b, const char *dir, const char *name, const char **path,
+                     struct om_json **doc)
 {
-    const char *const path = om_path_join(&b->tok->arena, dir, name);
-    struct om_json *doc = NULL;
-    int rc;
-
-    if (!path)
+    *path = om_path_join(&b->tok->arena, dir, name);
+    if (!*path)
         return tok_loader_no_memory(&b->loader);
-    if (!om_file_exists(path))
-        return 0;
-    OM_TRY(om_json_read(path, OM_JSON_LAST_WINS, &doc, b->loader.err));
-    rc = fn(&b->loader, doc, &b->tok->info);
-    om_json_free(doc);
-    return om_wrap(b->loader.err, rc, "%s", path);
+    return om_file_exists(*path) ? om_json_read(*path, OM_JSON_LAST_WINS, doc, b->loader.err) : 0;
 }
 
-/* What the configuration says counts more than the map. */
+/* ---- what the class knows ---- */
+
+static bool says_none(const struct om_json *config, const char *key)
+{
+    const struct om_json *const v = om_json_get(config, key);
+
+    return v && om_json_kind(v) == OM_JSON_NULL;
+}
+
+/* Tokens of the class that no file names, when the vocabulary has them. */
+static void add_class_tokens(struct om_tokenizer *tok, const struct tok_class *cls,
+                             const struct om_json *config)
+{
+    struct om_tokenizer_info *const info = &tok->info;
+    const struct {
+        const char *key;
+        const char **out;
+    } tokens[TOK_ROLES] = {
+        [TOK_BOS] = { "bos_token", &info->bos_token },
+        [TOK_EOS] = { "eos_token", &info->eos_token },
+        [TOK_UNK] = { "unk_token", &info->unk_token },
+        [TOK_SEP] = { "sep_token", &info->sep_token },
+        [TOK_PAD] = { "pad_token", &info->pad_token },
+        [TOK_CLS] = { "cls_token", &info->cls_token },
+        [TOK_MASK] = { "mask_token", &info->mask_token },
+    };
+    uint32_t id;
+
+    for (size_t i = 0; i < TOK_ROLES; i++) {
+        const char *const text = cls->tokens[i];
+        if (text && !*tokens[i].out && !says_none(config, tokens[i].key) &&
+            om_tokenizer_token_to_id(tok, text, strlen(text), &id))
+            *tokens[i].out = text;
+    }
+}
+
+static void add_class(struct om_tokenizer *tok, const struct om_json *config,
+                      const struct om_json *model)
+{
+    const struct tok_class *cls;
+    om_sv name = om_sv_str(tok->info.tokenizer_class);
+
+    if (name.len == 0)
+        om_json_str(om_json_get(model, "tokenizer_class"), &name);
+    cls = tok_class_find(name, model);
+    if (!cls)
+        return;
+    add_class_tokens(tok, cls, config);
+    if (cls->pad_left && !om_json_get(config, "padding_side"))
+        tok->info.padding_side = OM_SIDE_LEFT;
+}
+
+/* What the configuration says counts more than the map, and both more than the class. */
 int tok_info_read(struct tok_builder *b, const char *dir)
 {
-    OM_TRY(read_file(b, dir, "special_tokens_map.json", read_tokens));
-    return read_file(b, dir, "tokenizer_config.json", read_config);
+    struct om_json *map = NULL, *config = NULL, *model = NULL;
+    const char *path;
+    int rc = read_file(b, dir, "special_tokens_map.json", &path, &map);
+
+    if (rc == 0)
+        rc = om_wrap(b->loader.err, read_tokens(&b->loader, map, &b->tok->info), "%s", path);
+    if (rc == 0)
+        rc = read_file(b, dir, "tokenizer_config.json", &path, &config);
+    if (rc == 0)
+        rc = om_wrap(b->loader.err, read_config(&b->loader, config, &b->tok->info), "%s", path);
+    if (rc == 0)
+        rc = read_file(b, dir, "config.json", &path, &model);
+    if (rc == 0)
+        add_class(b->tok, config, model);
+    om_json_free(map);
+    om_json_free(config);
+    om_json_free(model);
+    return rc;
 }

@@ -391,6 +391,8 @@ static int open_file(struct tok_builder *b, const char *path)
     struct om_file f = OM_FILE_INIT;
     int rc;
 
+    if (!path)
+        return tok_loader_no_memory(&b->loader);
     OM_TRY(om_file_map(&f, path, b->loader.err));
     if (f.size > FILE_MAX)
         rc =
@@ -428,7 +430,10 @@ int om_tokenizer_open(const char *path, struct om_tokenizer **out, struct om_err
     else if (file != path && !om_file_exists(file) && tok_can_convert(&b.tok->arena, path))
         rc = open_converted(&b, path);
     else
-        rc = open_file(&b, file);
+        rc = open_file(&b, b.tok->file = om_arena_str(&b.tok->arena, om_sv_str(file)));
+    b.tok->dir = dir ? om_arena_str(&b.tok->arena, om_sv_str(dir)) : NULL;
+    if (rc == 0 && !b.tok->dir)
+        rc = tok_loader_no_memory(&b.loader);
     if (rc == 0)
         rc = tok_info_read(&b, dir);
     if (rc == 0)

@@ -28,6 +28,7 @@ struct om_tokenizer {
     struct om_padding padding;
     bool has_truncation, has_padding, trims;
     struct om_tokenizer_info info;
+    const char *dir, *file; /* where it was opened from; file NULL: converted from dir; dir NULL: from memory */
     struct tok_regexes regexes;
     struct {
         uint32_t lead, trail;
@@ -57,6 +58,9 @@ int tok_builder_finish(struct tok_builder *b, struct om_tokenizer **out);
 int tok_json_read(struct tok_builder *b, om_sv text);                      /* tokenizer.json */
 int tok_info_read(struct tok_builder *b, const char *dir);                 /* tokenizer_config.json, special_tokens_map.json */
 int tok_open_text(om_sv json, struct om_tokenizer **out, struct om_error *err); /* a tokenizer.json in memory */
+
+/* The names of the files that a tokenizer may consist of; NULL-terminated. The last one is tokenizer.json. */
+extern const char *const tok_files[];
 
 /* ---- works ---- */
 

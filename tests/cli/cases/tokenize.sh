@@ -13,6 +13,10 @@ status $CLI decode -t $t/bert-multi-cased 2 12415, 91 3
 status $CLI decode -t $t/bert-multi-cased --skip-special-tokens "[2, 12415, 3]"
 status $CLI decode -t $t/bert-multi-cased 1x
 printf '%s\n' '{"ids": [2, 12415, 3]}' '{"ids": "x"}' '{"ids": [99999]}' | $CLI decode -t $t/bert-multi-cased --input -
+echo '{"text": ["Hello wörld", "!"], "pair": []}' | $CLI tokenize -t $t/bert-multi-cased -i -
+echo '{"text": ["a", 1]}' | $CLI tokenize -t $t/bert-multi-cased -i -
+status $CLI tokenize -t $t/bert-multi-cased --save saved
+cmp $t/bert-multi-cased/tokenizer.json saved/tokenizer.json && ls saved
 # every recorded line, through the filter
 for f in cases batch decode; do
     case $f in decode) command=decode ;; *) command=tokenize ;; esac
