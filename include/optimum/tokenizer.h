@@ -143,11 +143,6 @@ struct om_text {
 OM_API int om_tokenizer_encode(const struct om_tokenizer *tok, const struct om_text *text, const struct om_text *pair,
                                const struct om_encode_opts *opts, struct om_encoding **out, struct om_error *err);
 OM_API void om_encoding_free(struct om_encoding *enc); /* accepts NULL */
-/* The same for a text that is split into words already (is_split_into_words of Transformers): word_ids are places in the list, offsets
- * those in the word. */
-OM_API int om_tokenizer_encode_words(const struct om_tokenizer *tok, const struct om_text *words, size_t n,
-                                     const struct om_encode_opts *opts, struct om_encoding **out, struct om_error *err);
-
 /* Encode a text that was taken apart into words (is_split_into_words in Python), and pair's words (NULL: no pair). Each word goes
  * through the whole tokenizer on its own; word ids count the words given, and offsets are places in the word. */
 OM_API int om_tokenizer_encode_words(const struct om_tokenizer *tok, const struct om_text *words, size_t n, const struct om_text *pair,

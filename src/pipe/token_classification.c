@@ -197,7 +197,7 @@ static int encode_words(const struct pipe_call *c, struct pipe_item *item, const
     OM_TRY(check_prefix(c->p, err));
     if (pipe_resolve_truncation(&c->p->t, coding, &truncation))
         o.truncation = &truncation;
-    OM_TRY(om_tokenizer_encode_words(c->p->t.tok, in->words, in->n_words, &o, &enc, err));
+    OM_TRY(om_tokenizer_encode_words(c->p->t.tok, in->words, in->n_words, NULL, 0, &o, &enc, err));
     return pipe_item_add(item, enc, p->stride >= 0, err);
 }
 

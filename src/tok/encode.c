@@ -221,41 +221,6 @@ int om_tokenizer_encode_words(const struct om_tokenizer *tok, const struct om_te
     return encode(&job, &first, pair ? &second : NULL, job.padding, out, err);
 }
 
-/* Each word is a text of its own: what the stages know about neighbours does not reach the next
- * one. */
-static void tokenize_words(const struct om_tokenizer *t, struct tok_work *w,
-                           const struct om_text *words, size_t n)
-{
-    for (size_t i = 0; i < n && w->rc == 0; i++) {
-        const size_t before = w->tokens_len;
-
-        tokenize(t, w, (om_sv){ words[i].ptr, words[i].len });
-        for (size_t k = before; k < w->tokens_len; k++)
-            w->tokens[k].word = (int32_t)i;
-    }
-}
-
-int om_tokenizer_encode_words(const struct om_tokenizer *tok, const struct om_text *words, size_t n,
-                              const struct om_encode_opts *opts, struct om_encoding **out,
-                              struct om_error *err)
-{
-    struct job job = { .tok = tok };
-    struct tok_work *w;
-    int rc;
-
-    OM_TRY(job_init(tok, opts, &job, err));
-    if (n > INT32_MAX)
-        return om_fail(err, OM_E_LIMIT, "%zu words, expected at most %d", n, INT32_MAX);
-    w = tok_work_take(tok);
-    if (!w)
-        return om_fail(err, OM_E_NOMEM, "out of memory for %zu words", n);
-    tok_work_start(w, err);
-    tokenize_words(tok, w, words, n);
-    rc = w->rc < 0 ? w->rc : finish(&job, w, w->tokens_len, false, job.padding, out);
-    tok_work_give(tok, w);
-    return rc;
-}
-
 /* ---- batches ---- */
 
 struct batch {

@@ -184,6 +184,8 @@ static void add_class(struct om_tokenizer *tok, const struct om_json *config,
     if (!cls)
         return;
     add_class_tokens(tok, cls, config);
+    if (!om_json_get(config, "model_input_names"))
+        tok->info.gives_type_ids = class_gives_type_ids(om_sv_str(cls->name));
     if (cls->pad_left && !om_json_get(config, "padding_side"))
         tok->info.padding_side = OM_SIDE_LEFT;
 }
