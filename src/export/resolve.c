@@ -209,6 +209,10 @@ static void detect_task(struct om_job *job)
     for (; job->sentence == NULL && classes != NULL && *classes != NULL && job->arch.task == NULL;
          classes++)
         job->arch.task = om_task_of_class(om_sv_str(*classes));
+    /* "ForConditionalGeneration" of a model that is a decoder with something beside it */
+    if (job->arch.task != NULL && job->arch.task->head == OM_HEAD_SEQ2SEQ_LM &&
+        job->arch.arch->kind == OM_ARCH_DECODER)
+        job->arch.task = om_task_by_head(OM_HEAD_CAUSAL_LM);
     if (job->arch.task == NULL || !om_arch_has_task(job->arch.arch, job->arch.task))
         job->arch.task = task_named("feature-extraction");
     job->arch.past = job->sentence == NULL && !job->opts->monolith &&

@@ -12,3 +12,10 @@ echo '{"pad_token": "b"}' >ck/tokenizer_config.json; echo '{"model": {"vocab": [
 echo '{"pad_token": "b"}' >ck/tokenizer_config.json; echo '{"b": 11}' >ck/vocab.json; export_it
 echo '{"pad_token": "c"}' >ck/tokenizer_config.json; echo '{"b": 11}' >ck/vocab.json; export_it
 echo '{"pad_token": "b"' >ck/tokenizer_config.json; export_it
+# Some classes have a default of their own; null is no id.
+rm -rf ck
+ckpt gemma/text-classification ck
+sed -i '/pad_token_id/d' ck/config.json
+export_it
+sed -i '1s/{/{"pad_token_id": null,/' ck/config.json
+export_it
