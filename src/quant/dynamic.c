@@ -267,7 +267,7 @@ static int quantize_initializer(struct scope *s, const struct om_doc_tensor *t, 
 
     OM_TRY(new_affine(s, t, w.type == OM_Q_I8, symmetric_of(c, w.type), c->reduce_range && w.reduce,
                       per_channel ? PER_COLUMN : PER_TENSOR, &a));
-    return add_quantized(s, t, a, t->name, per_channel, (int64_t)t->rank - 1);
+    return add_quantized(s, t, a, t->name, per_channel, -1);
 }
 
 static int quantize_activation(struct scope *s, om_sv value)
@@ -610,7 +610,7 @@ static int quantize_lstm_weight(struct scope *s, om_sv value, struct form *out)
     w.dims = dims;
     w.strides = strides;
     OM_TRY(om_affine_init(a, &w, s->j->err));
-    a->range = (struct om_affine_range){ true, symmetric_of(c, OM_Q_I8), c->reduce_range };
+    a->range = (struct om_affine_range){ true, c->weights_symmetric, c->reduce_range };
     a->want_error = s->j->want_errors;
     a->steps = c->per_channel ? (struct om_affine_steps){ a->cols, 0, 1, a->batch * a->cols }
                               : (struct om_affine_steps){ 1, 0, 0, a->batch };
