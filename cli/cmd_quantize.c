@@ -1,4 +1,6 @@
 /* cli/cmd_quantize.c: optimum-cli onnxruntime quantize. */
+#include <stdlib.h>
+
 #include "base/base.h"
 #include "cli/opt.h"
 
@@ -8,7 +10,11 @@ struct args {
     struct om_quantize_opts o;
     struct om_quant_config config;
     bool arm64, avx2, avx512, avx512_vnni, ppc64le, tensorrt;
-    bool per_channel, external;
+    bool int4, int8, float16; /* methods that Optimum lacks */
+    bool asymmetric, hqq;
+    int64_t block_size, accuracy_level;
+    const char *only, *exclude, *blocked; /* lists with commas */
+    bool per_channel, reduce_range, external;
     int quiets, verboses;
 };
 
@@ -25,7 +31,7 @@ static const char *chosen(const struct args *a, int *n)
                     { a->ppc64le, "ppc64le" }, { a->tensorrt, "tensorrt" } };
     const char *name = NULL;
 
-    *n = a->o.config_file != NULL;
+    *n = (a->o.config_file != NULL) + a->int4 + a->int8 + a->float16;
     for (size_t i = 0; i < OM_COUNT(presets); i++) {
         if (!presets[i].given)
             continue;
@@ -33,6 +39,17 @@ static const char *chosen(const struct args *a, int *n)
         (*n)++;
     }
     return name;
+}
+
+/* The methods without a preset. */
+static void choose_method(struct args *a)
+{
+    a->config.method = a->float16 ? OM_QUANT_FLOAT16 : OM_QUANT_WEIGHT_ONLY;
+    a->config.bits = a->int8 ? 8 : 4;
+    a->config.symmetric = !a->asymmetric;
+    a->config.search = a->hqq ? OM_QUANT_HQQ : OM_QUANT_RTN;
+    a->config.block_size = (int)OM_MIN(a->block_size, INT32_MAX);
+    a->config.accuracy_level = (int)OM_MIN(a->accuracy_level, INT32_MAX);
 }
 
 static int choose_config(struct cli *cli, struct args *a)
@@ -44,21 +61,67 @@ static int choose_config(struct cli *cli, struct args *a)
     if (n != 1)
         return cli_usage_error(cli,
                                "give one of --arm64, --avx2, --avx512, --avx512_vnni, --ppc64le, "
-                               "--tensorrt and --config, not %d",
+                               "--tensorrt, --int4, --int8 and --config, not %d",
                                n);
-    if (!preset)
+    if (a->o.config_file)
         return 0;
-    if (om_quant_preset(preset, &a->config, &err) < 0)
+    if (preset && om_quant_preset(preset, &a->config, &err) < 0)
         return cli_report(cli, &err);
+    if (!preset)
+        choose_method(a);
     a->config.per_channel = a->per_channel;
+    a->config.reduce_range = a->reduce_range;
     a->o.config = &a->config;
     return 0;
 }
 
+/* Parts of text between commas, as a list that ends with NULL: *buffer holds both. False: out of
+ * memory. */
+static bool split(const char *text, void **buffer, const char *const **list)
+{
+    const size_t len = text ? strlen(text) : 0;
+    const char **parts;
+    char *copy;
+    size_t n = 0;
+
+    *buffer = NULL;
+    if (len == 0)
+        return true;
+    parts = malloc((len + 2) * sizeof(*parts) + len + 1);
+    if (!parts)
+        return false;
+    copy = memcpy(parts + len + 2, text, len + 1);
+    for (char *rest = copy, *part; (part = strsep(&rest, ",")) != NULL;)
+        if (part[0] != '\0')
+            parts[n++] = part;
+    parts[n] = NULL;
+    *buffer = parts;
+    *list = parts;
+    return true;
+}
+
+static int quantize(struct cli *cli, struct args *a)
+{
+    struct om_error err = OM_ERROR_INIT;
+    void *buffers[3] = { NULL };
+    int status = CLI_OK;
+
+    if (!split(a->only, &buffers[0], &a->config.nodes_to_quantize) ||
+        !split(a->exclude, &buffers[1], &a->config.nodes_to_exclude) ||
+        !split(a->blocked, &buffers[2], &a->config.op_block_list))
+        om_fail(&err, OM_E_NOMEM, "out of memory");
+    if (err.code != 0 || om_quantize_run(cli->ctx, &a->o, &err) < 0)
+        status = cli_report(cli, &err);
+    for (size_t i = 0; i < OM_COUNT(buffers); i++)
+        free(buffers[i]);
+    return status;
+}
+
 int cmd_quantize(struct cli *cli, int argc, char **argv)
 {
-    struct args a = { .o = OM_QUANTIZE_OPTS_INIT, .config = OM_QUANT_CONFIG_INIT };
-    struct om_error err = OM_ERROR_INIT;
+    struct args a = { .o = OM_QUANTIZE_OPTS_INIT,
+                      .config = OM_QUANT_CONFIG_INIT,
+                      .block_size = 32 };
     int status;
     const struct opt opts[] = {
         OPT_GROUP("files"),
@@ -76,8 +139,23 @@ int cmd_quantize(struct cli *cli, int argc, char **argv)
         OPT_FLAG(0, "tensorrt", &a.tensorrt, "static, with QuantizeLinear and DequantizeLinear"),
         OPT_STR('c', "config", &a.o.config_file, "FILE", "an ort_config.json", 0),
 
+        OPT_FLAG(0, "int4", &a.int4, "weights of products in blocks of 4 bits (MatMulNBits)"),
+        OPT_FLAG(0, "int8", &a.int8, "the same with 8 bits"),
+
         OPT_GROUP("details"),
-        OPT_FLAG(0, "per_channel", &a.per_channel, "one scale per column of a weight"),
+        OPT_FLAG(0, "per_channel", &a.per_channel,
+                 "int8 presets: one scale per column of a weight"),
+        OPT_FLAG(0, "reduce_range", &a.reduce_range,
+                 "int8 presets: weights of 7 bits, for processors without VNNI"),
+        OPT_STR(0, "nodes_to_quantize", &a.only, "NAMES", "only these nodes, with commas", 0),
+        OPT_STR(0, "nodes_to_exclude", &a.exclude, "NAMES", "not these nodes, with commas", 0),
+        OPT_INT(0, "block_size", &a.block_size, "N", 16,
+                "--int4, --int8: elements with one scale (default: 32)"),
+        OPT_FLAG(0, "asymmetric", &a.asymmetric, "--int4, --int8: with zero points"),
+        OPT_FLAG(0, "hqq", &a.hqq, "--int4, --int8: search for the scales with the least error"),
+        OPT_INT(0, "accuracy_level", &a.accuracy_level, "N", 0,
+                "--int4, --int8: what ONNX Runtime may compute with: 1 float32, 2 float16, 3 "
+                "bfloat16, 4 int8"),
         OPT_FLAG(0, "use_external_data_format", &a.external,
                  "tensors go to a file of their own (default: only above 2 GiB)"),
 
@@ -95,7 +173,5 @@ int cmd_quantize(struct cli *cli, int argc, char **argv)
         return status;
     if (a.external)
         a.o.weights = OM_WEIGHTS_EXTERNAL;
-    if (om_quantize_run(cli->ctx, &a.o, &err) < 0)
-        return cli_report(cli, &err);
-    return CLI_OK;
+    return quantize(cli, &a);
 }

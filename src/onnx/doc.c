@@ -146,6 +146,14 @@ static int read_attr(struct reader *r, om_sv msg, struct om_doc_attr *a, struct 
     return read_subgraphs(r, msg, a, g, depth);
 }
 
+/* Names are made from these. */
+static int check_name(om_sv name, struct om_error *err)
+{
+    if (name.len > 0 && (memchr(name.ptr, 0, name.len) || !om_utf8_valid(name)))
+        return om_fail(err, OM_E_FORMAT, "the name of an input or output is not valid UTF-8");
+    return 0;
+}
+
 static int read_node_fields(struct reader *r, om_sv msg, struct om_doc_node *n,
                             struct om_doc_graph *g, unsigned depth)
 {
@@ -153,6 +161,8 @@ static int read_node_fields(struct reader *r, om_sv msg, struct om_doc_node *n,
     int rc;
 
     while ((rc = om_wire_next(&msg, &f, r->err)) > 0) {
+        if (f.number == PB_NODE_INPUT || f.number == PB_NODE_OUTPUT)
+            OM_TRY(check_name(f.bytes, r->err));
         if (f.number == PB_NODE_INPUT)
             n->in[n->n_in++] = f.bytes;
         else if (f.number == PB_NODE_OUTPUT)

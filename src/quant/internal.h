@@ -8,6 +8,7 @@
 #include "base/map.h"
 #include "onnx/doc.h"
 #include "quant/affine.h"
+#include "quant/blocks.h"
 
 /* A weight that was quantized, for the report. */
 struct om_quant_layer {
@@ -29,6 +30,8 @@ struct om_quant_job {
     bool want_errors;
     struct om_affine **weights; /* to be measured before the file is written */
     size_t n_weights, cap_weights;
+    struct om_blocks **blocks; /* weights in blocks, which are released with the job */
+    size_t n_blocks, cap_blocks;
     struct om_quant_layer *layers;
     size_t n_layers, cap_layers;
     size_t converted; /* nodes */

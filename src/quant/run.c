@@ -197,6 +197,7 @@ static int rewrite(struct om_quant_job *j)
     case OM_QUANT_DYNAMIC:
         return om_quant_dynamic(j);
     case OM_QUANT_WEIGHT_ONLY:
+        return om_quant_weight_only(j);
     case OM_QUANT_STATIC:
     case OM_QUANT_FLOAT16:
         break;
@@ -239,6 +240,9 @@ static void release_job(struct om_quant_job *j)
     om_map_release(&j->only);
     om_map_release(&j->exclude);
     om_map_release(&j->operators);
+    for (size_t i = 0; i < j->n_blocks; i++)
+        om_blocks_release(j->blocks[i]);
+    free(j->blocks);
     free(j->weights);
     free(j->layers);
 }

@@ -73,5 +73,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     config.per_channel = size % 2 != 0;
     config.reduce_range = size % 3 == 0;
     quantize(&config);
+    config.method = OM_QUANT_WEIGHT_ONLY;
+    config.bits = size % 2 != 0 ? 4 : 8;
+    config.symmetric = size % 3 != 0;
+    config.search = size % 5 == 0 ? OM_QUANT_HQQ : OM_QUANT_RTN;
+    quantize(&config);
     return 0;
 }

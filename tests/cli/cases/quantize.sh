@@ -22,3 +22,7 @@ status $CLI onnxruntime quantize --onnx_model onnx -c bad.json -o out
 head -c 3000 onnx/model.onnx >cut.onnx
 status $CLI onnxruntime quantize --onnx_model cut.onnx --avx2 -o out3
 ls -A out3
+echo "--- blocks of 4 bits"
+$CLI onnxruntime quantize --onnx_model onnx --int4 --hqq --asymmetric --block_size 16 --nodes_to_exclude /classifier/Gemm -o out4
+cat out4/ort_config.json
+status $CLI onnxruntime quantize --onnx_model onnx --int4 --block_size 24 -o out5

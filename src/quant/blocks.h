@@ -1,0 +1,44 @@
+/* src/quant/blocks.h: weights in blocks of a few bits, as MatMulNBits of com.microsoft takes them:
+ * B [N, blocks, bytes], scales [N, blocks], zero points [N, bytes]. */
+#ifndef OM_QUANT_BLOCKS_H
+#define OM_QUANT_BLOCKS_H
+
+#include <optimum/quantize.h>
+
+#include "quant/affine.h"
+
+#define OM_BLOCK_MAX 256
+
+struct om_block_form {
+    int bits, size; /* 4 or 8; 16 to OM_BLOCK_MAX, a power of two */
+    bool symmetric;
+    bool half; /* scales are float16 */
+    enum om_quant_search search;
+};
+
+/* Quantize one block: x has form->size elements, zeros behind the end of a row. q gets one number
+ * an element. Gives the sum of squared differences. */
+double om_block_quantize(const struct om_block_form *form, const float *x, float *scale,
+                         uint8_t *zero, uint8_t *q);
+
+/* A weight of N rows of K elements, or K rows of N (swapped). Its parts are written in this order,
+ * next to each other: the scales wait in memory meanwhile. */
+struct om_blocks {
+    struct om_doc_source packed, scales, zeros; /* what the document writes */
+    struct om_weight weight;
+    struct om_block_form form;
+    size_t n, k, blocks;
+    bool swapped;
+    bool want_error;
+    float *scale;  /* while they wait; malloc */
+    uint8_t *zero; /* packed; malloc */
+    struct om_affine_error error;
+};
+
+void om_blocks_init(struct om_blocks *b, const struct om_weight *w, bool swapped,
+                    struct om_block_form form);
+void om_blocks_release(struct om_blocks *b);            /* what waits */
+size_t om_blocks_row_bytes(const struct om_blocks *b);  /* of packed, in one row */
+size_t om_blocks_zero_bytes(const struct om_blocks *b); /* of zeros, in one row */
+
+#endif
