@@ -30,10 +30,10 @@ bool om_arch_has_past(const struct om_arch *arch, const struct om_task *task)
     return arch->kind != OM_ARCH_ENCODER && task->cache && om_arch_has_task(arch, task);
 }
 
-bool om_arch_two_sided(const struct om_arch *arch, const struct om_task *task)
+bool om_arch_two_sided(const struct om_arch_job *job)
 {
-    return arch->kind == OM_ARCH_SEQ2SEQ &&
-           (task->head == OM_HEAD_HIDDEN || task->head == OM_HEAD_SEQ2SEQ_LM);
+    return job->arch->kind == OM_ARCH_SEQ2SEQ && !job->encoder_only &&
+           (job->task->head == OM_HEAD_HIDDEN || job->task->head == OM_HEAD_SEQ2SEQ_LM);
 }
 
 const char *const *om_arch_tasks(struct om_arena *a, const struct om_arch *arch)

@@ -57,9 +57,6 @@ const struct om_arch *om_arch_find(const char *model_type); /* NULL: unknown */
 bool om_arch_has_task(const struct om_arch *arch, const struct om_task *task);
 bool om_arch_has_past(const struct om_arch *arch,
                       const struct om_task *task); /* "<task>-with-past" exists */
-/* Whether a task runs both an encoder and a decoder, each with inputs of its own: not a decoder that
- * was saved alone, and not a classifier, whose decoder reads the same text. */
-bool om_arch_two_sided(const struct om_arch *arch, const struct om_task *task);
 /* The tasks of an architecture, with the -with-past ones, NULL-terminated, sorted as the original
  * prints them. */
 const char *const *om_arch_tasks(struct om_arena *a, const struct om_arch *arch);
@@ -72,6 +69,7 @@ struct om_arch_job {
     const struct om_ckpt *ckpt;
     const struct om_task *task;
     bool past;             /* a -with-past task */
+    bool encoder_only;     /* an encoder-decoder was saved without its decoder */
     enum om_dtype compute; /* of activations and float ports; OM_DTYPE_NONE: OM_F32 */
     enum om_dtype storage; /* of float weights in the file; OM_DTYPE_NONE: as in the checkpoint */
     bool storage_follows;  /* instead: each weight in the dtype it is computed with */
@@ -79,6 +77,9 @@ struct om_arch_job {
     size_t n_fixes;
     struct om_ctx *ctx;
 };
+/* Whether the job runs both an encoder and a decoder, each with inputs of its own: not a side that
+ * was saved alone, and not a classifier, whose decoder reads the same text. */
+bool om_arch_two_sided(const struct om_arch_job *job);
 /* How the decoder of an encoder-decoder is written, with past key/values. */
 enum om_arch_decoder {
     OM_ARCH_DECODER_ALL,    /* one file per step and the merged one, as the original does */

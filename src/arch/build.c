@@ -21,7 +21,7 @@ size_t om_arch_parts(const struct om_arch_job *job, const struct om_arch_layout 
     size_t n = 0;
 
     /* Without a cache the headless encoder-decoder is one file in the original, too. */
-    if (!om_arch_two_sided(job->arch, job->task) || layout->monolith ||
+    if (!om_arch_two_sided(job) || layout->monolith ||
         (job->task->head == OM_HEAD_HIDDEN && !job->past)) {
         parts[n++] = OM_PART_MODEL;
         return n;
@@ -51,7 +51,7 @@ static bool is_decoder_part(enum om_part part)
 
 static bool is_two_sided(const struct build *bd)
 {
-    return om_arch_two_sided(bd->job->arch, bd->job->task);
+    return om_arch_two_sided(bd->job);
 }
 
 static enum om_port_set port_set(const struct build *bd)
@@ -340,7 +340,7 @@ static void build_graph(struct build *bd)
         build_merged(bd);
     else if (is_decoder_part(bd->part))
         build_decoder(bd);
-    else if (bd->part == OM_PART_ENCODER) {
+    else if (bd->part == OM_PART_ENCODER || job->encoder_only) {
         const om_scope root = om_builder_root(bd->b);
         om_output(root, "last_hidden_state",
                   job->arch->encode(root, job->cfg, om_input(root, "input_ids"),

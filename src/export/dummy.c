@@ -33,7 +33,9 @@ static int64_t varied(const struct om_dummy *how, int64_t size)
 
 static bool one_token_at_a_time(enum om_part part, const struct om_dummy *how)
 {
-    return part == OM_PART_DECODER_PAST || (part == OM_PART_DECODER_MERGED && how->use_cache);
+    const bool chooses = part == OM_PART_DECODER_MERGED || part == OM_PART_DECODER_SINGLE;
+
+    return part == OM_PART_DECODER_PAST || (chooses && how->use_cache);
 }
 
 /* The file takes a cache, and this round has none yet. */
@@ -47,8 +49,9 @@ static bool first_step(enum om_part part, const struct om_dummy *how)
 static int64_t default_length(const struct om_job *job)
 {
     static const char *const keys[] = { "max_position_embeddings", "n_positions" };
-    const int64_t offset = OM_MAX(job->config.pad_token_id, 1) + 1;
-    const bool twice = job->arch.past && !om_arch_two_sided(job->arch.arch, job->arch.task);
+    const bool counts_from_pad = job->arch.arch->kind == OM_ARCH_ENCODER;
+    const int64_t offset = counts_from_pad ? OM_MAX(job->config.pad_token_id, 1) + 1 : 2;
+    const bool twice = job->arch.past && !om_arch_two_sided(&job->arch);
     int64_t length = 16, positions;
 
     for (size_t i = 0; i < OM_COUNT(keys) && !job->opts->no_dynamic_axes; i++)
@@ -68,7 +71,7 @@ int64_t om_dummy_size(const struct om_job *job, enum om_part part, const struct 
     if (om_sv_is(symbol, "num_choices"))
         return varied(how, given_or(s->num_choices, 4));
     if (om_sv_is(symbol, "decoder_sequence_length") && one_token_at_a_time(part, how))
-        return 1;
+        return part == OM_PART_DECODER_SINGLE ? varied(how, 1) : 1;
     if (om_sv_is(symbol, "past_decoder_sequence_length") && part == OM_PART_DECODER_MERGED &&
         !how->use_cache)
         return 1; /* fed but not read */

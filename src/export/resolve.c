@@ -198,6 +198,16 @@ static const struct om_task *task_of_hub(struct om_job *job)
     return task != NULL && om_arch_has_task(job->arch.arch, task) ? task : NULL;
 }
 
+/* The decoder that Optimum would make up for a T5EncoderModel has random weights. */
+static bool is_encoder_only(const struct om_job *job)
+{
+    const char *const *classes = job->config.architectures;
+
+    return job->arch.arch->kind == OM_ARCH_SEQ2SEQ && job->sentence == NULL &&
+           job->arch.task->head == OM_HEAD_HIDDEN && classes != NULL && classes[0] != NULL &&
+           om_sv_ends(om_sv_str(classes[0]), OM_SVL("EncoderModel"));
+}
+
 /* The task of the Hub's entry, else of the class in config.json; the headless model when there is
  * none that this program exports. */
 static void detect_task(struct om_job *job)
@@ -215,7 +225,7 @@ static void detect_task(struct om_job *job)
         job->arch.task = om_task_by_head(OM_HEAD_CAUSAL_LM);
     if (job->arch.task == NULL || !om_arch_has_task(job->arch.arch, job->arch.task))
         job->arch.task = task_named("feature-extraction");
-    job->arch.past = job->sentence == NULL && !job->opts->monolith &&
+    job->arch.past = job->sentence == NULL && !job->opts->monolith && !is_encoder_only(job) &&
                      om_arch_has_past(job->arch.arch, job->arch.task);
 }
 
@@ -236,7 +246,7 @@ static int check_decoder_form(struct om_job *job, const char *task, struct om_er
     const struct om_arch_job *a = &job->arch;
 
     if (job->opts->decoder == OM_DECODER_ALL ||
-        (a->past && job->sentence == NULL && om_arch_two_sided(a->arch, a->task)))
+        (a->past && job->sentence == NULL && om_arch_two_sided(a)))
         return 0;
     return om_fail(err, OM_E_USAGE,
                    "--decoder is for encoder-decoders and their tasks that end in -with-past: the "
@@ -271,6 +281,10 @@ static int check_task(struct om_job *job, struct om_error *err)
             "a sentence-transformers model is exported for feature-extraction, not for %s (use "
             "--library-name transformers to export the bare transformer)",
             name);
+    if (a->encoder_only && a->past)
+        return om_fail(err, OM_E_UNSUPPORTED,
+                       "the task %s needs a decoder, and %s was saved from a %s; use %s", name,
+                       job->config.path, job->config.architectures[0], a->task->name);
     if (!om_arch_has_task(a->arch, a->task) || (a->past && !om_arch_has_past(a->arch, a->task)))
         return fail_task_not_offered(job, name, err);
     return check_decoder_form(job, name, err);
@@ -315,6 +329,7 @@ static int resolve_task(struct om_job *job, struct om_error *err)
         if (job->arch.task == NULL)
             return fail_unknown_task(job, err);
     }
+    job->arch.encoder_only = is_encoder_only(job);
     OM_TRY(check_task(job, err));
     return resolve_pad_token(job, err);
 }

@@ -105,8 +105,8 @@ def compare_seq2seq(reference, ours):
     return f"{max(worst):.1e}"
 
 
-def check_seq2seq(arguments, load, directory):
-    source = checkpoint("t5/text2text-generation-with-past", directory)
+def check_seq2seq(kind, arguments, load, directory):
+    source = checkpoint(f"{kind}/text2text-generation-with-past", directory)
     with scratch() as out:
         export(source, out, *arguments)
         return compare_seq2seq(*load_pair(source, out, "AutoModelForSeq2SeqLM", "ORTModelForSeq2SeqLM", **load))
@@ -137,17 +137,24 @@ def main():
                 name = " ".join(["ORTModelForCausalLM", case, *arguments])
                 report.check(name, check_causal, case, arguments, use_cache, directory)
         plain = ["--task", "text2text-generation"]
-        for arguments, load in [
+        jobs = [("t5", arguments, load) for arguments, load in [
             ([], {"use_merged": True}),
             ([], {"use_merged": False}),
             (["--weights", "safetensors"], {"use_merged": True}),
             (["--weights", "safetensors"], {"use_merged": False}),
             (["--weights", "external", "--opset", "23"], {"use_merged": True}),
             (["--no-post-process"], {"use_merged": False}),
+            (["--decoder", "merged"], {}),
+            (["--decoder", "single"], {}),
+            (["--decoder", "single"], {"use_io_binding": True}),
+            (["--decoder", "single", "--weights", "safetensors", "--opset", "14"], {}),
             (plain, {"use_cache": False, "use_merged": False}),
-        ]:
-            name = " ".join(["ORTModelForSeq2SeqLM t5", *arguments, *(f"{k}={v}" for k, v in load.items())])
-            report.check(name, check_seq2seq, arguments, load, directory)
+        ]]
+        for kind in ("bart", "m2m_100", "marian", "pegasus"):
+            jobs += [(kind, [], {}), (kind, ["--decoder", "single"], {})]
+        for kind, arguments, load in jobs:
+            name = " ".join([f"ORTModelForSeq2SeqLM {kind}", *arguments, *(f"{k}={v}" for k, v in load.items())])
+            report.check(name, check_seq2seq, kind, arguments, load, directory)
         causal = ("AutoModelForCausalLM", "ORTModelForCausalLM", compare_causal)
         seq2seq = ("AutoModelForSeq2SeqLM", "ORTModelForSeq2SeqLM", compare_seq2seq)
         for case, how in [

@@ -34,6 +34,8 @@ SWITCHES = [
     (["--weights-dtype", "keep"], None),
     (["--no-post-process"], ["t5"]),
     (["--no-post-process", "--weights", "safetensors"], ["t5"]),
+    (["--decoder", "single"], ["t5"]),
+    (["--decoder", "single", "--weights", "external", "--opset", "14"], ["t5"]),
 ]
 # Tasks with arguments of their own.
 MORE = [
@@ -42,6 +44,9 @@ MORE = [
     ("t5/feature-extraction", ["--monolith"]),
     ("t5/feature-extraction", []),
     ("t5/feature-extraction-with-past", []),
+    ("bart/text-classification", []),
+    ("m2m_100/text2text-generation-with-past", ["--decoder", "single", "--opset", "23"]),
+    ("marian/text2text-generation-with-past", []),
     ("gpt2/text-generation", []),
     ("gpt2/text-classification", ["--pad_token_id", "0"]),
     ("gpt2/feature-extraction-with-past", []),

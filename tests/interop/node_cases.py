@@ -30,6 +30,7 @@ GENERATE = [
     ("llama/text-generation-with-past", "AutoModelForCausalLM"),
     ("t5/text2text-generation-with-past", "AutoModelForSeq2SeqLM"),
 ]
+SEQ2SEQ = ["bart", "marian"]
 
 
 def repository(source, out, name, *args):
@@ -68,10 +69,10 @@ def forward_case(case, torch_class, layout, out, directory):
     }
 
 
-def generate_case(case, torch_class, layout, out, directory):
+def generate_case(case, torch_class, layout, out, directory, *args):
     source = checkpoint(case, directory)
-    name = f"{case.replace('/', '-')}-{layout}"
-    repository(source, out, name, "--task", case.split("/")[1], *LAYOUTS[layout])
+    name = "-".join([case.replace("/", "-"), layout, *(a.strip("-") for a in args)])
+    repository(source, out, name, "--task", case.split("/")[1], *LAYOUTS[layout], *args)
     model = getattr(transformers, torch_class).from_pretrained(source).eval()
     seq2seq = torch_class == "AutoModelForSeq2SeqLM"
     feed = texts(model, left=not seq2seq)
@@ -111,6 +112,9 @@ def main(out, minilm):
     with scratch() as directory:
         cases = [forward_case(*c, layout, out, directory) for c in FORWARD for layout in LAYOUTS]
         cases += [generate_case(*c, layout, out, directory) for c in GENERATE for layout in LAYOUTS]
+        for kind in ["t5", *SEQ2SEQ]:
+            case = (f"{kind}/text2text-generation-with-past", "AutoModelForSeq2SeqLM", "embedded", out, directory)
+            cases += [generate_case(*case, "--decoder", form) for form in ("merged", "single")]
     cases += [embed_case(minilm, library, out) for library in ("transformers", "sentence_transformers")]
     (out / "cases.json").write_text(json.dumps(cases))
 

@@ -17,6 +17,9 @@ CASES = [
     ("t5/text2text-generation-with-past", []),
     ("t5/text2text-generation-with-past", ["--no-post-process"]),
     ("t5/text2text-generation", ["--monolith"]),
+    ("bart/question-answering", []),
+    ("bart/text-generation-with-past", []),
+    ("marian/text2text-generation-with-past", []),
     ("bert/text-classification", ["--no-dynamic-axes", "--sequence_length", "8"]),
 ]
 # Beside the models: files that describe them.

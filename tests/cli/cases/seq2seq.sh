@@ -17,3 +17,9 @@ status $e --decoder single --task text2text-generation out-none
 status $e --decoder merged --no-post-process out-none
 status $e --decoder single --no-dynamic-axes out-none
 ls out-none 2>&1 | sed "s|.*: ||"
+# A checkpoint of the encoder alone.
+ckpt t5/feature-extraction encoder
+sed -i 's/"T5Model"/"T5EncoderModel"/' encoder/config.json
+status $CLI export onnx -q --model encoder --validate --strict out-encoder; ls out-encoder
+$CLI inspect out-encoder/model.onnx | grep _length
+status $CLI export onnx -q --model encoder --task feature-extraction-with-past out-none
