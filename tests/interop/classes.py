@@ -136,6 +136,9 @@ def main():
             for case, arguments, use_cache in jobs:
                 name = " ".join(["ORTModelForCausalLM", case, *arguments])
                 report.check(name, check_causal, case, arguments, use_cache, directory)
+        for kind in ("bloom", "codegen", "falcon", "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj", "mpt", "opt", "phi", "stablelm"):
+            case = f"{kind}/text-generation-with-past"
+            report.check(f"ORTModelForCausalLM {case}", check_causal, case, [], True, directory)
         plain = ["--task", "text2text-generation"]
         jobs = [("t5", arguments, load) for arguments, load in [
             ([], {"use_merged": True}),
