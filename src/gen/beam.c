@@ -132,7 +132,7 @@ static int score_item(struct beams *b, size_t item, const struct om_logits *logi
 
         OM_TRY(om_search_keep_logits(s, raw, err));
         om_log_softmax(raw, s->vocab, out);
-        om_process_run(s->process, item, om_seqs_row(&b->seqs, row), b->seqs.len, out);
+        om_process_run(s->process, row, om_seqs_row(&b->seqs, row), b->seqs.len, out);
         OM_TRY(om_search_keep_scores(s, out, err));
         for (size_t v = 0; v < s->vocab; v++)
             out[v] += b->running[row];

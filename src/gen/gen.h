@@ -90,8 +90,8 @@ int om_process_new(const struct om_plan *plan, size_t vocab, struct om_process *
                    struct om_error *err);
 void om_process_free(struct om_process *p);
 bool om_process_idle(const struct om_process *p); /* scores stay as they are */
-/* Process the scores of a sequence of len ids; item is which of the batch it is. */
-void om_process_run(struct om_process *p, size_t item, const int64_t *ids, size_t len,
+/* Process the scores of a row of the search, a sequence of len ids. */
+void om_process_run(struct om_process *p, size_t row, const int64_t *ids, size_t len,
                     float *scores);
 
 void om_log_softmax(const float *x, size_t n, float *out); /* out may be x */

@@ -22,7 +22,7 @@ struct om_process {
     float *work;          /* [vocab] */
     struct keyed *sorted; /* [vocab] */
     /* the call */
-    size_t item;
+    size_t row, item;
     const int64_t *ids;
     size_t len;
 };
@@ -137,9 +137,9 @@ static void penalize(struct om_process *p, const int64_t *ids, size_t n, float p
             p->seen[ids[i]] = 0;
 }
 
-static const int64_t *source(const struct om_process *p)
+static const int64_t *source(const struct om_process *p, size_t item)
 {
-    return p->plan->source + p->item * p->plan->source_len;
+    return p->plan->source + item * p->plan->source_len;
 }
 
 static bool wants_encoder_repetition(const struct om_plan *plan)
@@ -147,10 +147,14 @@ static bool wants_encoder_repetition(const struct om_plan *plan)
     return plan->c.encoder_repetition_penalty != 1;
 }
 
+/* As in Transformers, which does not repeat the source for each beam: the first rows of the search
+ * get the sources in turn, further rows none. */
 static void apply_encoder_repetition(struct om_process *p, float *scores)
 {
-    penalize(p, source(p), p->plan->source_len, (float)(1 / p->plan->c.encoder_repetition_penalty),
-             scores);
+    if (p->row >= p->plan->batch)
+        return;
+    penalize(p, source(p, p->row), p->plan->source_len,
+             (float)(1 / p->plan->c.encoder_repetition_penalty), scores);
 }
 
 static bool wants_repetition(const struct om_plan *plan)
@@ -194,8 +198,8 @@ static bool wants_encoder_ngrams(const struct om_plan *plan)
 
 static void apply_encoder_ngrams(struct om_process *p, float *scores)
 {
-    ban_ngrams(p, source(p), p->plan->source_len, (size_t)p->plan->c.encoder_no_repeat_ngram_size,
-               scores);
+    ban_ngrams(p, source(p, p->item), p->plan->source_len,
+               (size_t)p->plan->c.encoder_no_repeat_ngram_size, scores);
 }
 
 /* ---- lengths ---- */
@@ -283,7 +287,8 @@ static void apply_decay(struct om_process *p, float *scores)
         if (!in_vocab(p, id) || p->seen[id])
             continue;
         p->seen[id] = 1;
-        scores[id] += fabsf(scores[id]) * factor;
+        if (scores[id] > -INFINITY) /* what is banned stays so: Transformers makes NaN of it */
+            scores[id] += fabsf(scores[id]) * factor;
     }
     for (size_t i = 0; i < c->eos_token_id.len; i++)
         if (in_vocab(p, c->eos_token_id.ids[i]))
@@ -571,10 +576,10 @@ bool om_process_idle(const struct om_process *p)
     return p->n_active == 0;
 }
 
-void om_process_run(struct om_process *p, size_t item, const int64_t *ids, size_t len,
-                    float *scores)
+void om_process_run(struct om_process *p, size_t row, const int64_t *ids, size_t len, float *scores)
 {
-    p->item = item;
+    p->row = row;
+    p->item = row / p->plan->width;
     p->ids = ids;
     p->len = len;
     for (size_t i = 0; i < p->n_active; i++)

@@ -38,8 +38,7 @@ static int choose(struct sample *a, const float *logits, size_t row, size_t *out
     OM_TRY(om_search_keep_logits(s, logits, err));
     if (!om_process_idle(s->process)) {
         memcpy(a->scores, logits, s->vocab * sizeof(*logits));
-        om_process_run(s->process, row / s->plan->width, om_seqs_row(&a->seqs, row), a->seqs.len,
-                       a->scores);
+        om_process_run(s->process, row, om_seqs_row(&a->seqs, row), a->seqs.len, a->scores);
         scores = a->scores;
     }
     OM_TRY(om_search_keep_scores(s, scores, err));

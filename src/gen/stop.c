@@ -132,13 +132,22 @@ static int make_text(struct om_stop *s, uint32_t id, om_sv *out, struct om_error
     return own ? 0 : no_memory(err);
 }
 
+static bool is_token(const struct om_stop *s, int64_t id)
+{
+    const char *token;
+    size_t len;
+
+    return id >= 0 && id < s->n_texts &&
+           om_tokenizer_id_to_token(s->tok, (uint32_t)id, &token, &len);
+}
+
 /* *out NULL for an id that is no token. */
 static int text_of(struct om_stop *s, int64_t id, const om_sv **out, struct om_error *err)
 {
     om_sv *sv;
 
     *out = NULL;
-    if (id < 0 || id >= s->n_texts || !om_tokenizer_id_to_token(s->tok, (uint32_t)id, NULL, NULL))
+    if (!is_token(s, id))
         return 0;
     if (!s->texts[id]) {
         sv = om_arena_alloc(&s->arena, sizeof(*sv));

@@ -3,7 +3,8 @@
  *   test_generation [NAME]...
  *
  * Directories of tests/data/generation, and of OM_SHARED/goldens/pipelines those whose calls
- * generate. A directory has a model by formula and cases.jsonl. A line has the keyword arguments of
+ * generate. A directory has cases.jsonl and a model by formula, or names one of tests/data/goldens
+ * in model.txt. A line has the keyword arguments of
  * generate() ("settings"), input_ids, output_ids, and where they are not the default attention_mask
  * and decoder_input_ids; or it is a call of a pipeline ("pipeline", "init", "kwargs"), whose
  * settings are put together here as the pipelines do. */
@@ -12,7 +13,9 @@
 #include "arch/arch.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "ckpt/ckpt.h"
 #include "config/config.h"
+#include "gen/gen.h"
 #include "tools/mkckpt_lib.h"
 
 #include <ftw.h>
@@ -381,19 +384,34 @@ static int open_model(struct run *r, const char *dir, bool seq2seq, const char *
     return om_model_open(NULL, &o, &r->m, err);
 }
 
-static int run_model(struct run *r, const char *dir, bool seq2seq, struct om_error *err)
+static int run_model(struct run *r, const char *dir, const char *model, bool seq2seq,
+                     struct om_error *err)
 {
     char tmp[] = "/tmp/optimum-generation-XXXXXX";
     int rc;
 
     if (!mkdtemp(tmp))
         return om_fail(err, OM_E_IO, "no temporary directory");
-    rc = open_model(r, dir, seq2seq, tmp, err);
+    rc = open_model(r, model, seq2seq, tmp, err);
     if (rc == 0)
         rc = run_lines(r, dir, err);
     om_model_free(r->m);
     nftw(tmp, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     return rc;
+}
+
+/* Where the model's files are; NULL: nowhere. */
+static const char *model_dir(struct om_arena *a, const char *dir)
+{
+    const char *path = om_path_join(a, dir, "model.txt"), *data = getenv("OM_TEST_DATA");
+    om_sv name;
+
+    if (!om_file_exists(path))
+        return dir;
+    if (om_file_read(a, path, 4096, &name, NULL) < 0)
+        return NULL;
+    name = om_sv_trim(name);
+    return om_arena_printf(a, "%s/goldens/%.*s", data ? data : OM_TEST_DATA, OM_SV(name));
 }
 
 static bool known_type(const struct om_config *c)
@@ -408,14 +426,14 @@ static bool run_dir(const char *root, const char *name)
     struct om_error err = OM_ERROR_INIT;
     struct om_config config = { 0 };
     struct run r = { .name = name, .arena = &a };
-    const char *dir = om_path_join(&a, root, name);
-    bool ok = om_config_open(&a, dir, &config, &err) == 0;
+    const char *dir = om_path_join(&a, root, name), *model = model_dir(&a, dir);
+    bool ok = model && om_config_open(&a, model, &config, &err) == 0;
 
     r.config = config.doc;
     if (ok && !known_type(&config)) {
         printf("skipped: %s: model type %s\n", name, config.model_type);
     } else {
-        ok = ok && run_model(&r, dir, config.is_encoder_decoder, &err) == 0;
+        ok = ok && run_model(&r, dir, model, config.is_encoder_decoder, &err) == 0;
         if (!ok)
             printf("%s: %s\n", name, om_error_text(&err));
         printf("%s %s: %zu of %zu calls\n", ok && !r.failed ? "ok  " : "FAIL", name,
@@ -426,6 +444,145 @@ static bool run_dir(const char *root, const char *name)
     om_error_release(&err);
     om_arena_release(&a);
     return ok;
+}
+
+/* ---- sampling: what processors make of logits ---- */
+
+struct scores {
+    struct run *r;
+    const struct om_json *line;
+    float *x;
+    size_t vocab;
+};
+
+static bool load_logits(struct scores *s, const struct om_ckpt *file)
+{
+    om_sv name = { "", 0 };
+
+    text_of(om_json_get(s->line, "logits"), &name);
+    for (size_t i = 0; i < file->len; i++) {
+        const struct om_ckpt_tensor *t = &file->tensors[i];
+
+        if (!om_sv_eq(t->name, name) || t->dtype != OM_F32)
+            continue;
+        s->vocab = (size_t)t->bytes / sizeof(*s->x);
+        s->x = om_arena_copy(s->r->arena, om_ckpt_data(t), (size_t)t->bytes);
+        return s->x != NULL;
+    }
+    differ(s->r, "no logits %.*s", OM_SV(name));
+    return false;
+}
+
+static void compare_number(struct scores *s, const char *key, double got)
+{
+    double want = 0;
+
+    if (om_json_f64(om_json_get(s->line, key), &want) && !close_to(got, want))
+        differ(s->r, "%s is %g in place of %g", key, got, want);
+}
+
+static void compare_kept(struct scores *s)
+{
+    const struct om_json *range = om_json_get(s->line, "kept_range");
+    int64_t least = 0, most = 0, kept = 0;
+
+    for (size_t i = 0; i < s->vocab; i++)
+        kept += s->x[i] > -INFINITY;
+    om_json_i64(om_json_at(range, 0), &least);
+    om_json_i64(om_json_at(range, 1), &most);
+    if (kept < least || kept > most)
+        differ(s->r, "%" PRId64 " tokens are left in place of %" PRId64, kept, least);
+}
+
+static void compare_distribution(struct scores *s)
+{
+    const struct om_json *ids = om_json_get(s->line, "top_ids");
+    const struct om_json *probs = om_json_get(s->line, "top_probs");
+    double squares = 0, entropy = 0;
+
+    compare_kept(s);
+    om_log_softmax(s->x, s->vocab, s->x);
+    for (size_t i = 0; i < s->vocab; i++)
+        if (s->x[i] > -INFINITY) {
+            squares += exp(2 * (double)s->x[i]);
+            entropy -= (double)s->x[i] * exp((double)s->x[i]);
+        }
+    compare_number(s, "sum_sq", squares);
+    compare_number(s, "entropy", entropy);
+    for (size_t i = 0; i < om_json_len(ids); i++) {
+        int64_t id = -1;
+        double p = 0;
+
+        om_json_i64(om_json_at(ids, i), &id);
+        om_json_f64(om_json_at(probs, i), &p);
+        if (id < 0 || (size_t)id >= s->vocab || !close_to(exp((double)s->x[id]), p))
+            differ(s->r, "the probability of %" PRId64 " is not %g", id, p);
+    }
+}
+
+static void run_scores(struct run *r, const struct om_json *line, const struct om_ckpt *file)
+{
+    static const int64_t eos = 50256;
+    struct om_generation_config base = OM_GENERATION_CONFIG_INIT, *c = NULL;
+    struct om_plan plan = { .batch = 1, .width = 1, .max_length = 1000 };
+    struct scores s = { .r = r, .line = line };
+    struct om_process *p = NULL;
+    struct om_error err = OM_ERROR_INIT;
+    const struct om_json *list = om_json_get(line, "input_ids");
+    int64_t *ids;
+
+    r->lines++;
+    base.do_sample = true;
+    base.top_k = 0;
+    base.eos_token_id = (struct om_token_ids){ &eos, 1 };
+    plan.prompt = om_json_len(list);
+    ids = om_arena_array(r->arena, plan.prompt + 1, sizeof(*ids));
+    for (size_t i = 0; ids && i < plan.prompt; i++)
+        om_json_i64(om_json_at(list, i), &ids[i]);
+    if (om_generation_config_parse(NULL, &base, "{}", 2, &c, &err) == 0 &&
+        parse_over(r, &c, om_json_get(line, "settings")) && load_logits(&s, file)) {
+        plan.c = *c;
+        if (om_process_new(&plan, s.vocab, &p, &err) < 0)
+            differ(r, "%s", om_error_text(&err));
+        else
+            om_process_run(p, 0, ids, plan.prompt, s.x);
+        compare_distribution(&s);
+    }
+    om_process_free(p);
+    om_generation_config_free(c);
+    om_error_release(&err);
+    r->failed += r->differs;
+}
+
+static bool run_sampling(const char *root, const char *name)
+{
+    struct om_arena a = OM_ARENA_INIT((size_t)2 << 30);
+    struct run r = { .name = name, .arena = &a };
+    struct om_error err = OM_ERROR_INIT;
+    struct om_ckpt *file = NULL;
+    const char *dir = om_path_join(&a, root, name);
+    om_sv rest = { NULL, 0 }, text;
+    bool ok = om_ckpt_open_file(&a, om_path_join(&a, dir, "logits.safetensors"), &file, &err) == 0;
+
+    ok = ok && om_file_read(&a, om_path_join(&a, dir, "sampling.jsonl"), (size_t)64 << 20, &rest,
+                            &err) == 0;
+    while (ok && om_sv_split(&rest, '\n', &text)) {
+        struct om_json *line = NULL;
+
+        r.line++;
+        r.differs = false;
+        if (text.len && om_json_parse(text, OM_JSON_LAST_WINS, &line, &err) == 0)
+            run_scores(&r, line, file);
+        om_json_free(line);
+    }
+    if (!ok)
+        printf("%s: %s\n", name, om_error_text(&err));
+    printf("%s %s: %zu of %zu steps\n", ok && !r.failed ? "ok  " : "FAIL", name, r.lines - r.failed,
+           r.lines);
+    om_ckpt_close(file);
+    om_error_release(&err);
+    om_arena_release(&a);
+    return ok && r.failed == 0;
 }
 
 static bool asked_for(const char *name, int argc, char **argv)
@@ -478,6 +635,8 @@ int main(int argc, char **argv)
         if (shared && *shared)
             ok &= run_root(&a, om_path_join(&a, shared, "goldens/pipelines"), argc, argv);
     }
+    if (shared && *shared && asked_for("sampling-gpt2", argc, argv))
+        ok &= run_sampling(om_path_join(&a, shared, "goldens/pipelines"), "sampling-gpt2");
     om_error_release(&err);
     om_arena_release(&a);
     return ok ? 0 : 1;
