@@ -2,9 +2,11 @@
  * OLMo 2 (2025), with norms after the blocks and over all queries and all keys. */
 #include "arch/decoder.h"
 
+#include <math.h>
+
 static const struct om_field olmo_fields[] = {
     OM_DECODER_FIELDS, OM_FIELD_BOOL(struct om_decoder, attention_bias, "attention_bias", false),
-    OM_FIELD_F64(struct om_decoder, clip, "clip_qkv", 0.0), OM_FIELD_END
+    OM_FIELD_F64(struct om_decoder, clip, "clip_qkv", INFINITY), OM_FIELD_END
 };
 
 static const struct om_field olmo2_fields[] = {
@@ -28,6 +30,11 @@ static int olmo_derive(struct om_arena *a, void *cfg, const struct om_config *co
 {
     struct om_decoder *c = cfg;
 
+    if (c->clip <= 0.0)
+        return om_fail(err, OM_E_CONFIG, "key \"clip_qkv\": expected a positive number, found %g",
+                       c->clip);
+    if (isinf(c->clip))
+        c->clip = 0.0;
     c->eps = 1e-5;
     return om_decoder_derive(a, c, &olmo_kind, config->doc, err);
 }

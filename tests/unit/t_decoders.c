@@ -72,6 +72,7 @@ static void refused(struct test *t)
           "text_config: key \"head_dim\"", OM_E_CONFIG },
         { "{\"model_type\":\"gemma3\",\"text_config\":{\"use_bidirectional_attention\":true}}",
           "\"text_config.use_bidirectional_attention\"", OM_E_UNSUPPORTED },
+        { "{\"model_type\":\"olmo\",\"clip_qkv\":0}", "\"clip_qkv\"", OM_E_CONFIG },
         { "{\"model_type\":\"granite\",\"logits_scaling\":0}", "\"logits_scaling\"", OM_E_CONFIG },
         { "{\"model_type\":\"cohere\",\"logit_scale\":0}", "\"logit_scale\"", OM_E_CONFIG },
         { "{\"model_type\":\"cohere\",\"partial_rotary_factor\":0.5}", "\"partial_rotary_factor\"",
