@@ -53,8 +53,8 @@ static om_val head_weights(om_scope s, const struct om_gpt *c, int64_t heads)
     static const struct om_attr axis = { .name = "axis", .kind = OM_ATTR_INT, .i = 0 };
     om_val *w = om_arena_array(s.b->g->arena, (size_t)heads, sizeof(*w));
 
-    if (!w || heads > UINT8_MAX - 1)
-        return om_scope_fail(s, OM_E_LIMIT, "%" PRId64 " heads with norms of their own", heads);
+    if (!w)
+        return om_scope_fail(s, OM_E_NOMEM, "out of memory");
     for (int64_t i = 0; i < heads && om_ok(s); i++)
         w[i] = om_weight(om_sub(s, "norms.%" PRId64, i), "weight");
     return om_reshape(s, om_emit(s, OM_OP_Concat, w, (uint32_t)heads, &axis, 1), dims, 3);

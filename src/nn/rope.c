@@ -145,6 +145,16 @@ static int read_type(const struct source *src, const struct om_rope_alias *alias
                    src->key, (int)OM_MIN(name.len, 64), name.ptr);
 }
 
+static const char *theta_key(const struct om_rope_defaults *d)
+{
+    return d->theta_key ? d->theta_key : "rope_theta";
+}
+
+static const char *partial_key(const struct om_rope_defaults *d)
+{
+    return d->partial_key ? d->partial_key : "partial_rotary_factor";
+}
+
 /* theta, partial and the lengths: beside the parameters in config.json, inside rope_parameters. */
 static int read_common(struct om_arena *a, const struct om_json *doc, const struct source *src,
                        const struct om_rope_defaults *d, struct om_rope_config *c,
@@ -157,11 +167,8 @@ static int read_common(struct om_arena *a, const struct om_json *doc, const stru
                                                       d->original_max_position),
                                         OM_FIELD_END };
     const struct om_field shape[] = {
-        OM_FIELD_F64(struct om_rope_config, theta, d->theta_key ? d->theta_key : "rope_theta",
-                     d->theta),
-        OM_FIELD_F64(struct om_rope_config, partial,
-                     d->partial_key ? d->partial_key : "partial_rotary_factor", d->partial),
-        OM_FIELD_END
+        OM_FIELD_F64(struct om_rope_config, theta, theta_key(d), d->theta),
+        OM_FIELD_F64(struct om_rope_config, partial, partial_key(d), d->partial), OM_FIELD_END
     };
     const struct om_json *nested = src->params;
 
@@ -205,18 +212,17 @@ static int check_dims(const struct om_rope_config *c, const struct om_rope_defau
                       struct om_error *err)
 {
     if (!(c->theta > 0.0) || isinf(c->theta))
-        return om_fail(err, OM_E_CONFIG, "key \"rope_theta\": expected a positive number, found %g",
-                       c->theta);
+        return om_fail(err, OM_E_CONFIG, "key \"%s\": expected a positive number, found %g",
+                       theta_key(d), c->theta);
     if (!(c->partial > 0.0 && c->partial <= 1.0))
-        return om_fail(err, OM_E_CONFIG,
-                       "key \"partial_rotary_factor\": expected a number in (0, 1], found %g",
-                       c->partial);
+        return om_fail(err, OM_E_CONFIG, "key \"%s\": expected a number in (0, 1], found %g",
+                       partial_key(d), c->partial);
     if (c->dim < 1 || 2 * pairs(c) > OM_MIN(d->head_dim, ROTARY_DIM_MAX) ||
         (c->dim % 2 != 0 && (!d->odd_dims || type_of(c) == ROPE_YARN)))
         return om_fail(err, OM_E_CONFIG,
-                       "heads of size %" PRId64 " and partial_rotary_factor %g give %" PRId64
+                       "heads of size %" PRId64 " and %s %g give %" PRId64
                        " rotary dims, expected an even number up to %d",
-                       d->head_dim, c->partial, c->dim, ROTARY_DIM_MAX);
+                       d->head_dim, partial_key(d), c->partial, c->dim, ROTARY_DIM_MAX);
     return 0;
 }
 

@@ -1,4 +1,4 @@
-/* tests/unit/t_decoders.c: configurations of gpt2, llama and t5: what they may leave out, and what
+/* tests/unit/t_decoders.c: configurations of decoders and of t5: what they may leave out, and what
  * is refused with its key. */
 #include "arch/arch.h"
 #include "fixture.h"
@@ -101,6 +101,55 @@ static void refused(struct test *t)
           "\"relative_attention_max_distance\"", OM_E_CONFIG },
         { "{\"model_type\":\"t5\",\"tie_encoder_decoder\":true}", "\"tie_encoder_decoder\"",
           OM_E_UNSUPPORTED },
+        { "{\"model_type\":\"gpt_neo\",\"num_layers\":3}", "\"attention_types\": missing",
+          OM_E_CONFIG },
+        { "{\"model_type\":\"gpt_neo\",\"num_layers\":3,\"attention_types\":[[[\"global\"],2]]}",
+          "\"attention_types\": of 2 layers", OM_E_CONFIG },
+        { "{\"model_type\":\"gpt_neo\",\"num_layers\":3,\"attention_types\":"
+          "[[[\"global\",\"local\"],2]]}",
+          "\"attention_types\": more than the 3 layers", OM_E_CONFIG },
+        { "{\"model_type\":\"gpt_neo\",\"num_layers\":1,\"attention_types\":"
+          "[[[\"global\"],9223372036854775807]]}",
+          "\"attention_types\": more than", OM_E_CONFIG },
+        { "{\"model_type\":\"gpt_neo\",\"num_layers\":1,\"attention_types\":[[[\"far\"],1]]}",
+          "found \"far\"", OM_E_CONFIG },
+        { "{\"model_type\":\"gpt_neo\",\"num_layers\":1,\"attention_types\":[[[],1]]}",
+          "\"attention_types\": expected pairs", OM_E_CONFIG },
+        { "{\"model_type\":\"gpt_neo\",\"num_layers\":1,\"attention_types\":{}}",
+          "\"attention_types\": expected a list", OM_E_CONFIG },
+        { "{\"model_type\":\"gpt_neo\",\"num_layers\":1,\"attention_types\":[[[\"local\"],1]],"
+          "\"attention_layers\":[]}",
+          "\"attention_layers\"", OM_E_CONFIG },
+        { "{\"model_type\":\"gpt_neo\",\"window_size\":0}", "\"window_size\"", OM_E_CONFIG },
+        { "{\"model_type\":\"gptj\",\"rotary_dim\":3}", "\"rotary_dim\"", OM_E_CONFIG },
+        { "{\"model_type\":\"gptj\",\"rotary_dim\":null}", "\"rotary_dim\"", OM_E_CONFIG },
+        { "{\"model_type\":\"gptj\",\"rotary_dim\":1024}", "up to the head size 256", OM_E_CONFIG },
+        { "{\"model_type\":\"codegen\",\"n_head\":2}", "\"n_head\": expected a multiple of 4",
+          OM_E_CONFIG },
+        { "{\"model_type\":\"gpt_bigcode\",\"add_cross_attention\":true}",
+          "\"add_cross_attention\"", OM_E_UNSUPPORTED },
+        { "{\"model_type\":\"gpt_neox\",\"rotary_pct\":0}", "\"rotary_pct\"", OM_E_CONFIG },
+        { "{\"model_type\":\"gpt_neox\",\"hidden_size\":65}",
+          "hidden_size 65 is not a multiple of num_attention_heads 64", OM_E_CONFIG },
+        { "{\"model_type\":\"mpt\",\"attn_config\":{\"clip_qkv\":-1}}", "\"attn_config.clip_qkv\"",
+          OM_E_CONFIG },
+        { "{\"model_type\":\"mpt\",\"attn_config\":{\"softmax_scale\":0}}",
+          "\"attn_config.softmax_scale\"", OM_E_UNSUPPORTED },
+        { "{\"model_type\":\"falcon\",\"new_decoder_architecture\":true,\"parallel_attn\":false}",
+          "\"parallel_attn\"", OM_E_UNSUPPORTED },
+        { "{\"model_type\":\"falcon\",\"new_decoder_architecture\":true,"
+          "\"num_ln_in_parallel_attn\":3}",
+          "\"num_ln_in_parallel_attn\": 3", OM_E_UNSUPPORTED },
+        { "{\"model_type\":\"falcon\",\"num_ln_in_parallel_attn\":2}",
+          "\"num_ln_in_parallel_attn\": 2", OM_E_UNSUPPORTED },
+        { "{\"model_type\":\"falcon\",\"multi_query\":false,\"num_kv_heads\":8}",
+          "\"num_kv_heads\": 8", OM_E_UNSUPPORTED },
+        { "{\"model_type\":\"falcon\",\"new_decoder_architecture\":true,\"num_kv_heads\":8}",
+          "num_attention_heads 71 is not a multiple of the 8", OM_E_CONFIG },
+        { "{\"model_type\":\"falcon\",\"partial_rotary_factor\":0.5}", "\"partial_rotary_factor\"",
+          OM_E_UNSUPPORTED },
+        { "{\"model_type\":\"phi\",\"rope_scaling\":{\"type\":\"x\"}}", "rope_type \"x\"",
+          OM_E_UNSUPPORTED },
     };
 
     for (size_t i = 0; i < OM_COUNT(cases); i++) {
@@ -155,6 +204,21 @@ static void derived(struct test *t)
         { "{\"model_type\":\"nemotron\",\"rope_scaling\":{\"type\":\"not looked at\"}}",
           { 32, 48, 128, 0 } },
         { "{\"model_type\":\"arcee\"}", { 32, 32, 80, 0 } },
+        { "{\"model_type\":\"bloom\",\"n_embed\":24}", { 2, 8, 3, 0 } },
+        { "{\"model_type\":\"falcon\"}", { 32, 1, 64, 0 } },
+        { "{\"model_type\":\"falcon\",\"multi_query\":false}", { 32, 71, 64, 0 } },
+        { "{\"model_type\":\"falcon\",\"multi_query\":false,\"num_attention_heads\":8,"
+          "\"hidden_size\":64,\"new_decoder_architecture\":true,\"num_kv_heads\":2}",
+          { 32, 2, 8, 0 } },
+        { "{\"model_type\":\"gpt_bigcode\"}", { 12, 1, 64, 0 } },
+        { "{\"model_type\":\"gpt_bigcode\",\"multi_query\":false}", { 12, 12, 64, 0 } },
+        { "{\"model_type\":\"gpt_neo\"}", { 24, 16, 128, 0 } },
+        { "{\"model_type\":\"gptj\",\"n_head\":1,\"n_embd\":8,\"rotary_dim\":null}",
+          { 28, 1, 8, 0 } },
+        { "{\"model_type\":\"mpt\",\"hidden_size\":32}", { 24, 16, 2, 0 } },
+        { "{\"model_type\":\"opt\"}", { 12, 12, 64, 0 } },
+        { "{\"model_type\":\"phi\",\"num_key_value_heads\":8}", { 24, 8, 64, 0 } },
+        { "{\"model_type\":\"stablelm\"}", { 32, 32, 80, 0 } },
         { "{\"model_type\":\"t5\"}", { 6, 8, 64, 512 } },
         { "{\"model_type\":\"t5\",\"num_layers\":2,\"num_decoder_layers\":null,\"d_kv\":3}",
           { 2, 8, 3, 512 } },
