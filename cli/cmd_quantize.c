@@ -61,7 +61,7 @@ static int choose_config(struct cli *cli, struct args *a)
     if (n != 1)
         return cli_usage_error(cli,
                                "give one of --arm64, --avx2, --avx512, --avx512_vnni, --ppc64le, "
-                               "--tensorrt, --int4, --int8 and --config, not %d",
+                               "--tensorrt, --int4, --int8, --float16 and --config, not %d",
                                n);
     if (a->o.config_file)
         return 0;
@@ -142,6 +142,8 @@ int cmd_quantize(struct cli *cli, int argc, char **argv)
         OPT_FLAG(0, "int4", &a.int4, "weights of products in blocks of 4 bits (MatMulNBits)"),
         OPT_FLAG(0, "int8", &a.int8, "the same with 8 bits"),
 
+        OPT_FLAG(0, "float16", &a.float16, "float32 becomes float16"),
+
         OPT_GROUP("details"),
         OPT_FLAG(0, "per_channel", &a.per_channel,
                  "int8 presets: one scale per column of a weight"),
@@ -156,6 +158,11 @@ int cmd_quantize(struct cli *cli, int argc, char **argv)
         OPT_INT(0, "accuracy_level", &a.accuracy_level, "N", 0,
                 "--int4, --int8: what ONNX Runtime may compute with: 1 float32, 2 float16, 3 "
                 "bfloat16, 4 int8"),
+        OPT_STR(0, "op_block_list", &a.blocked, "OPS",
+                "--float16: operators that stay in float32, with commas (default: those that "
+                "float16 harms)",
+                0),
+        OPT_FLAG(0, "convert_io", &a.config.convert_io, "--float16: inputs and outputs, too"),
         OPT_FLAG(0, "use_external_data_format", &a.external,
                  "tensors go to a file of their own (default: only above 2 GiB)"),
 

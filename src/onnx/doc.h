@@ -136,6 +136,9 @@ bool om_doc_put_ints(struct om_doc *d, struct om_doc_node *n, const char *name,
                      const int64_t *values, size_t len);
 bool om_doc_drop_attr(struct om_doc_node *n, const char *name);
 
+/* Another element type of a port that has one. */
+bool om_doc_port_retype(struct om_doc *d, struct om_doc_port *p, int32_t type);
+
 /* "fmt" as a string of the document; an empty view when memory is short. */
 om_sv om_doc_text(struct om_doc *d, const char *fmt, ...) OM_PRINTF(2, 3);
 

@@ -214,6 +214,53 @@ bool om_doc_put_int(struct om_doc *d, struct om_doc_node *n, const char *name, i
     return ok;
 }
 
+/* --- ports --- */
+
+/* The field in msg, or an empty view. */
+static om_sv find_bytes(om_sv msg, uint32_t number)
+{
+    om_sv found = { NULL, 0 };
+
+    return om_pb_next_bytes(&msg, number, &found, NULL) > 0 ? found : (om_sv){ NULL, 0 };
+}
+
+/* The fields of msg but one. */
+static void put_without(struct om_buf *b, om_sv msg, uint32_t number)
+{
+    struct om_wire_field f;
+    const char *at = msg.ptr;
+
+    while (om_wire_next(&msg, &f, NULL) > 0) {
+        if (f.number != number)
+            om_buf_add(b, at, (size_t)(msg.ptr - at));
+        at = msg.ptr;
+    }
+}
+
+bool om_doc_port_retype(struct om_doc *d, struct om_doc_port *p, int32_t type)
+{
+    const om_sv old_type = find_bytes(p->message, PB_VALUE_TYPE);
+    const om_sv old_tensor = find_bytes(old_type, PB_TYPE_TENSOR_TYPE);
+    struct om_buf b = OM_BUF_INIT(1u << 24);
+    const char *copy;
+
+    put_without(&b, p->message, PB_VALUE_TYPE);
+    const size_t value = om_wire_begin(&b, PB_VALUE_TYPE);
+    put_without(&b, old_type, PB_TYPE_TENSOR_TYPE);
+    const size_t tensor = om_wire_begin(&b, PB_TYPE_TENSOR_TYPE);
+    om_wire_put_int(&b, PB_TENSOR_TYPE_ELEM, type);
+    put_without(&b, old_tensor, PB_TENSOR_TYPE_ELEM);
+    om_wire_end(&b, tensor);
+    om_wire_end(&b, value);
+    copy = b.failed ? NULL : om_arena_copy(d->arena, b.ptr, b.len);
+    if (copy) {
+        p->message = (om_sv){ copy, b.len };
+        p->type = type;
+    }
+    om_buf_release(&b);
+    return copy != NULL;
+}
+
 /* --- walks --- */
 
 int om_doc_walk(struct om_doc_graph *g, om_doc_graph_fn *fn, void *user, struct om_error *err)

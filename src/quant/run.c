@@ -198,8 +198,9 @@ static int rewrite(struct om_quant_job *j)
         return om_quant_dynamic(j);
     case OM_QUANT_WEIGHT_ONLY:
         return om_quant_weight_only(j);
-    case OM_QUANT_STATIC:
     case OM_QUANT_FLOAT16:
+        return om_quant_float16(j);
+    case OM_QUANT_STATIC:
         break;
     }
     return om_fail(j->err, OM_E_UNSUPPORTED, "this method is not known");

@@ -78,5 +78,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     config.symmetric = size % 3 != 0;
     config.search = size % 5 == 0 ? OM_QUANT_HQQ : OM_QUANT_RTN;
     quantize(&config);
+    config.method = OM_QUANT_FLOAT16;
+    config.convert_io = size % 2 != 0;
+    quantize(&config);
     return 0;
 }

@@ -26,3 +26,9 @@ echo "--- blocks of 4 bits"
 $CLI onnxruntime quantize --onnx_model onnx --int4 --hqq --asymmetric --block_size 16 --nodes_to_exclude /classifier/Gemm -o out4
 cat out4/ort_config.json
 status $CLI onnxruntime quantize --onnx_model onnx --int4 --block_size 24 -o out5
+echo "--- float16"
+$CLI onnxruntime quantize --onnx_model onnx --float16 --op_block_list Softmax,Pow -o out6 | head -20
+cat out6/ort_config.json
+$CLI inspect out6/model_quantized.onnx | head -12
+$CLI onnxruntime quantize -q --onnx_model onnx --float16 --convert_io -o out7
+$CLI inspect out7/model_quantized.onnx | grep -A3 outputs
