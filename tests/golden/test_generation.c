@@ -8,6 +8,7 @@
  * generate() ("settings"), input_ids, output_ids, and where they are not the default attention_mask
  * and decoder_input_ids; or it is a call of a pipeline ("pipeline", "init", "kwargs"), whose
  * settings are put together here as the pipelines do. */
+#include <optimum/export.h>
 #include <optimum/generation.h>
 
 #include "arch/arch.h"
@@ -369,7 +370,22 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
     return remove(path);
 }
 
-static int open_model(struct run *r, const char *dir, bool seq2seq, const char *tmp,
+/* How the model is exported. */
+enum form { DECODER, MERGED, SINGLE }; /* a decoder; an encoder and a merged or a single decoder */
+
+static int export_single(const char *ckpt, const char *out, struct om_error *err)
+{
+    struct om_export_opts o = OM_EXPORT_OPTS_INIT;
+
+    o.model = ckpt;
+    o.out_dir = out;
+    o.task = "text2text-generation-with-past";
+    o.decoder = OM_DECODER_SINGLE;
+    o.validation = OM_VALIDATE_NEVER;
+    return om_export_run(NULL, &o, err);
+}
+
+static int open_model(struct run *r, const char *dir, enum form form, const char *tmp,
                       struct om_error *err)
 {
     const struct mkckpt_opts make = { 0 };
@@ -377,14 +393,19 @@ static int open_model(struct run *r, const char *dir, bool seq2seq, const char *
     struct om_model_opts o = OM_MODEL_OPTS_INIT;
 
     OM_TRY(mkckpt_run(dir, ckpt, &make, err));
-    o.model = ckpt;
-    o.do_export = true;
-    o.export_dir = out;
-    o.model_class = seq2seq ? OM_MODEL_SEQ2SEQ_LM : OM_MODEL_CAUSAL_LM;
+    o.model_class = form == DECODER ? OM_MODEL_CAUSAL_LM : OM_MODEL_SEQ2SEQ_LM;
+    if (form == SINGLE) {
+        OM_TRY(export_single(ckpt, out, err));
+        o.model = out;
+    } else {
+        o.model = ckpt;
+        o.do_export = true;
+        o.export_dir = out;
+    }
     return om_model_open(NULL, &o, &r->m, err);
 }
 
-static int run_model(struct run *r, const char *dir, const char *model, bool seq2seq,
+static int run_model(struct run *r, const char *dir, const char *model, enum form form,
                      struct om_error *err)
 {
     char tmp[] = "/tmp/optimum-generation-XXXXXX";
@@ -392,7 +413,7 @@ static int run_model(struct run *r, const char *dir, const char *model, bool seq
 
     if (!mkdtemp(tmp))
         return om_fail(err, OM_E_IO, "no temporary directory");
-    rc = open_model(r, model, seq2seq, tmp, err);
+    rc = open_model(r, model, form, tmp, err);
     if (rc == 0)
         rc = run_lines(r, dir, err);
     om_model_free(r->m);
@@ -420,25 +441,41 @@ static bool known_type(const struct om_config *c)
 }
 
 /* False after a failure. */
-static bool run_dir(const char *root, const char *name)
+static bool run_form(const char *dir, const char *name, const char *model,
+                     const struct om_config *config, enum form form)
 {
     struct om_arena a = OM_ARENA_INIT((size_t)2 << 30);
     struct om_error err = OM_ERROR_INIT;
+    struct run r = { .name = name, .arena = &a, .config = config->doc };
+    bool ok = run_model(&r, dir, model, form, &err) == 0;
+
+    if (!ok)
+        printf("%s: %s\n", name, om_error_text(&err));
+    ok = ok && r.failed == 0;
+    printf("%s %s%s: %zu of %zu calls\n", ok ? "ok  " : "FAIL", name,
+           form == SINGLE ? ", single decoder" : "", r.lines - r.failed, r.lines);
+    om_error_release(&err);
+    om_arena_release(&a);
+    return ok;
+}
+
+static bool run_dir(const char *root, const char *name)
+{
+    struct om_arena a = OM_ARENA_INIT((size_t)1 << 30);
+    struct om_error err = OM_ERROR_INIT;
     struct om_config config = { 0 };
-    struct run r = { .name = name, .arena = &a };
     const char *dir = om_path_join(&a, root, name), *model = model_dir(&a, dir);
     bool ok = model && om_config_open(&a, model, &config, &err) == 0;
 
-    r.config = config.doc;
-    if (ok && !known_type(&config)) {
+    if (!ok) {
+        printf("FAIL %s: %s\n", name, om_error_text(&err));
+    } else if (!known_type(&config)) {
         printf("skipped: %s: model type %s\n", name, config.model_type);
+    } else if (config.is_encoder_decoder) {
+        ok = run_form(dir, name, model, &config, MERGED);
+        ok &= run_form(dir, name, model, &config, SINGLE);
     } else {
-        ok = ok && run_model(&r, dir, model, config.is_encoder_decoder, &err) == 0;
-        if (!ok)
-            printf("%s: %s\n", name, om_error_text(&err));
-        printf("%s %s: %zu of %zu calls\n", ok && !r.failed ? "ok  " : "FAIL", name,
-               r.lines - r.failed, r.lines);
-        ok = ok && r.failed == 0;
+        ok = run_form(dir, name, model, &config, DECODER);
     }
     om_config_close(&config);
     om_error_release(&err);
