@@ -15,6 +15,7 @@
 static const struct cli_command commands[] = {
     { "export onnx", cmd_export_onnx, "export a checkpoint to ONNX" },
     { "onnxruntime quantize", cmd_quantize, "make the weights of .onnx files smaller" },
+    { "pipeline", cmd_pipeline, "answer, classify, label, compare: a model on texts" },
     { "inspect", cmd_inspect, "show what a checkpoint or an .onnx file holds" },
     { "run", cmd_run, "run an .onnx file on tensors" },
     { "tokenize", cmd_tokenize, "turn text into the ids that a model takes" },

@@ -51,7 +51,7 @@ static bool parse(const struct jsonl_flow *w, struct jsonl_slot *s, struct jsonl
     const struct om_buf *const bytes = &s->text.bytes;
 
     *doc = NULL;
-    *l = (struct jsonl_line){ .out = &s->out, .err = OM_ERROR_INIT };
+    *l = (struct jsonl_line){ .text = om_buf_sv(bytes), .out = &s->out, .err = OM_ERROR_INIT };
     if (s->text.too_long)
         om_fail(&l->err, OM_E_LIMIT, "the line is longer than %zu bytes", w->f->max_line);
     else if (bytes->failed)

@@ -17,7 +17,8 @@ enum {
 
 /* A line under work. A failure, recorded in err, takes the place of what was written to out. */
 struct jsonl_line {
-    const struct om_json *request; /* an object */
+    om_sv text;
+    const struct om_json *request; /* the same, read: an object */
     struct om_buf *out;            /* the answer goes here, without a newline */
     struct om_error err;
 };
