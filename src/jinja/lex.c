@@ -10,6 +10,7 @@ enum { NESTED_MAX = 256 };
 
 struct lexer {
     struct om_arena *arena;
+    const char *name;
     om_sv s;
     size_t at;
     uint32_t line;
@@ -22,7 +23,7 @@ struct lexer {
 
 static int lex_fail(struct lexer *x, const char *what)
 {
-    return om_fail(x->err, OM_E_FORMAT, "line %" PRIu32 ": %s", x->line, what);
+    return om_fail(x->err, OM_E_FORMAT, "%s, line %" PRIu32 ": %s", x->name, x->line, what);
 }
 
 static int no_memory(struct lexer *x)
@@ -395,7 +396,8 @@ static int track_bracket(struct lexer *x, char c)
         x->open[x->depth++] = closing[open - opening];
     }
     if (close && (x->depth == 0 || x->open[--x->depth] != c))
-        return om_fail(x->err, OM_E_FORMAT, "line %" PRIu32 ": unexpected '%c'", x->line, c);
+        return om_fail(x->err, OM_E_FORMAT, "%s, line %" PRIu32 ": unexpected '%c'", x->name,
+                       x->line, c);
     return 0;
 }
 
@@ -409,8 +411,8 @@ static int lex_operator(struct lexer *x)
 
     if (n == 1 && (c == '\0' || !memchr(singles, c, sizeof(singles) - 1))) {
         jj_decode(x->s.ptr + x->at, &len);
-        return om_fail(x->err, OM_E_FORMAT, "line %" PRIu32 ": unexpected character '%.*s'",
-                       x->line, (int)len, x->s.ptr + x->at);
+        return om_fail(x->err, OM_E_FORMAT, "%s, line %" PRIu32 ": unexpected character '%.*s'",
+                       x->name, x->line, (int)len, x->s.ptr + x->at);
     }
     OM_TRY(track_bracket(x, c));
     if (!add(x, JJ_T_OP, (om_sv){ x->s.ptr + x->at, n }))
@@ -476,15 +478,16 @@ static bool copy_source(struct om_arena *arena, om_sv source, om_sv *out)
     return true;
 }
 
-int jj_lex(struct om_arena *arena, om_sv source, struct jj_tokens *tokens, struct om_error *err)
+int jj_lex(struct om_arena *arena, om_sv source, const char *name, struct jj_tokens *tokens,
+           struct om_error *err)
 {
     struct lexer x = {
-        .arena = arena, .line = 1, .line_starting = true, .tokens = tokens, .err = err
+        .arena = arena, .name = name, .line = 1, .line_starting = true, .tokens = tokens, .err = err
     };
     enum jj_token_type in = JJ_T_DATA;
 
     if (!om_utf8_valid(source))
-        return om_fail(err, OM_E_FORMAT, "line 1: the template is not UTF-8");
+        return om_fail(err, OM_E_FORMAT, "%s, line 1: the template is not UTF-8", name);
     if (!copy_source(arena, source, &x.s))
         return no_memory(&x);
     while (x.at < x.s.len || in != JJ_T_DATA)

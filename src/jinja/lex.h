@@ -22,7 +22,7 @@ struct jj_tokens {
     size_t len, cap;
 };
 
-/* Messages begin with "line N: ". tokens->items is to be freed, after a failure as well. */
-int jj_lex(struct om_arena *arena, om_sv source, struct jj_tokens *tokens, struct om_error *err);
+/* Messages begin with "NAME, line N: ". tokens->items is to be freed, after a failure as well. */
+int jj_lex(struct om_arena *arena, om_sv source, const char *name, struct jj_tokens *tokens, struct om_error *err);
 
 #endif

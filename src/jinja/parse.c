@@ -40,7 +40,7 @@ static void *parse_fail(struct parser *p, int code, const char *fmt, ...)
         va_start(ap, fmt);
         vsnprintf(text, sizeof(text), fmt, ap);
         va_end(ap);
-        p->rc = om_fail(p->err, code, "line %" PRIu32 ": %s", p->tok->line, text);
+        p->rc = om_fail(p->err, code, "%s, line %" PRIu32 ": %s", p->t->name, p->tok->line, text);
     }
     stop(p);
     return NULL;
@@ -873,8 +873,8 @@ static void settle(struct parser *p)
     p->unknown = NULL;
     if (!n || p->soft || p->rc < 0)
         return;
-    p->rc = om_fail(p->err, OM_E_UNSUPPORTED, "line %" PRIu32 ": %s \"%.*s\" %s", n->line,
-                    n->type == JJ_N_FILTER ? "filter" : "test", OM_SV(n->text),
+    p->rc = om_fail(p->err, OM_E_UNSUPPORTED, "%s, line %" PRIu32 ": %s \"%.*s\" %s", p->t->name,
+                    n->line, n->type == JJ_N_FILTER ? "filter" : "test", OM_SV(n->text),
                     jj_unknown_text(n->type == JJ_N_FILTER, n->text));
     stop(p);
 }
@@ -1286,12 +1286,13 @@ static int compile(struct jinja_template *t, om_sv source, const char *name, str
     int rc;
 
     if (source.len > SOURCE_MAX)
-        return om_fail(err, OM_E_LIMIT, "%zu bytes, expected at most %d", source.len, SOURCE_MAX);
+        return om_fail(err, OM_E_LIMIT, "%s: %zu bytes, expected at most %d", name, source.len,
+                       SOURCE_MAX);
     om_arena_init(&t->arena, ((size_t)1 << 16) + source.len * ARENA_PER_BYTE);
     t->name = om_arena_str(&t->arena, om_sv_str(name));
     if (!t->name)
         return om_fail(err, OM_E_NOMEM, "out of memory for a template");
-    rc = jj_lex(&t->arena, source, &tokens, err);
+    rc = jj_lex(&t->arena, source, t->name, &tokens, err);
     if (rc == 0)
         rc = parse_template(t, &tokens, err);
     free(tokens.items);
@@ -1309,7 +1310,7 @@ int jinja_compile(om_sv source, const char *name, struct jinja_template **out, s
         *out = t;
     else
         jinja_free(t);
-    return om_wrap(err, rc, "%s", name);
+    return rc;
 }
 
 void jinja_free(struct jinja_template *t)

@@ -42,9 +42,14 @@ jj_val jj_fail(struct jj_run *r, int code, const char *fmt, ...)
 
 jj_val jj_no_memory(struct jj_run *r)
 {
+    return jj_fail(r, OM_E_NOMEM, "out of memory");
+}
+
+static jj_val no_room(struct jj_run *r, size_t need)
+{
     const size_t max = r->arena.max;
 
-    if (r->arena.used > max - max / 4)
+    if (need > max - r->arena.used)
         return jj_fail(r, OM_E_LIMIT, "the template needs more than %zu MiB for its values",
                        max >> 20);
     return jj_fail(r, OM_E_NOMEM, "out of memory");
@@ -91,9 +96,12 @@ void jj_leave(struct jj_run *r)
 void *jj_alloc(struct jj_run *r, size_t n, size_t size)
 {
     void *const p = r->rc < 0 ? NULL : om_arena_array(&r->arena, n ? n : 1, size);
+    size_t need = SIZE_MAX;
 
-    if (!p)
-        jj_no_memory(r);
+    if (!p) {
+        om_mul_size(n, size, &need);
+        no_room(r, need);
+    }
     return p;
 }
 
@@ -575,10 +583,12 @@ jj_val jj_use_undefined(struct jj_run *r, jj_val v)
         return jj_fail(r, OM_E_FORMAT, "%s", u->owner);
     if (u->name)
         jj_repr(r, &b, *u->name);
+    const bool is_none = u->owner && strcmp(u->owner, "NoneType") == 0;
     if (u->why == JJ_NO_NAME)
         jj_fail(r, OM_E_FORMAT, "%.*s is undefined", OM_SV(om_buf_sv(&b)));
     else
-        jj_fail(r, OM_E_FORMAT, "'%s' has no %s %.*s", u->owner,
+        jj_fail(r, OM_E_FORMAT, "'%s%s' has no %s %.*s", is_none ? "None" : u->owner,
+                is_none ? "" : " object",
                 u->name && u->name->type == JJ_STR ? "attribute" : "element", OM_SV(om_buf_sv(&b)));
     om_buf_release(&b);
     return v;
