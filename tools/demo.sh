@@ -39,4 +39,4 @@ show "$cli" export onnx --no-validation --model "$model" "$dir/copy"
 
 echo
 echo "What the exported model thinks of six sentences (examples/similarity.c):"
-show "$build/examples/similarity" "$model" "$dir/onnx"
+show "$build/examples/similarity" "$dir/onnx"
