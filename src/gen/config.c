@@ -233,13 +233,50 @@ int om_generation_config_parse(struct om_ctx *ctx, const struct om_generation_co
 
 /* ---- that of a model ---- */
 
+static const struct class_default {
+    const char *model_type;
+    int64_t bos, eos, pad, forced_eos;
+} class_defaults[] = {
+#define OM_GEN_DEFAULT(model_type, bos, eos, pad, forced_eos) \
+    { model_type, bos, eos, pad, forced_eos },
+#include "gen/defaults.def"
+#undef OM_GEN_DEFAULT
+};
+
+static const struct class_default *find_defaults(const char *model_type)
+{
+    for (size_t i = 0; i < OM_COUNT(class_defaults); i++)
+        if (strcmp(class_defaults[i].model_type, model_type) == 0)
+            return &class_defaults[i];
+    return NULL;
+}
+
+/* Tokens that the configuration does not mention; one that is null is none. */
+static void default_tokens(const struct om_json *config, const char *model_type,
+                           struct om_generation_config *c)
+{
+    const struct class_default *d = find_defaults(model_type);
+
+    if (!d)
+        return;
+    if (!om_json_get(config, "bos_token_id"))
+        c->bos_token_id = d->bos;
+    if (!om_json_get(config, "pad_token_id"))
+        c->pad_token_id = d->pad;
+    if (!om_json_get(config, "eos_token_id") && d->eos >= 0)
+        c->eos_token_id = (struct om_token_ids){ &d->eos, 1 };
+    if (!om_json_get(config, "forced_eos_token_id") && d->forced_eos >= 0)
+        c->forced_eos_token_id = (struct om_token_ids){ &d->forced_eos, 1 };
+}
+
 /* Without generation_config.json: everything that config.json has, the configuration of a decoder
  * inside of it counts where the outer one is silent. */
-static int from_config(struct om_arena *a, const struct om_json *config,
+static int from_config(struct om_arena *a, const struct om_json *config, const char *model_type,
                        struct om_generation_config *c, struct om_error *err)
 {
     static const char *const inner[] = { "text_config", "decoder" };
 
+    default_tokens(config, model_type, c);
     OM_TRY(om_gen_read(a, config, false, c, err));
     for (size_t i = 0; i < OM_COUNT(inner); i++) {
         const struct om_json *decoder = om_json_get(config, inner[i]);
@@ -278,10 +315,10 @@ static int move_legacy(struct om_ctx *ctx, struct om_arena *a, const struct om_j
 }
 
 static int read_config(struct om_ctx *ctx, struct owned *o, const struct om_json *config,
-                       bool has_own, struct om_error *err)
+                       const char *model_type, bool has_own, struct om_error *err)
 {
     if (!has_own)
-        return from_config(&o->arena, config, &o->config, err);
+        return from_config(&o->arena, config, model_type, &o->config, err);
     return move_legacy(ctx, &o->arena, config, &o->config, err);
 }
 
@@ -303,7 +340,8 @@ static int open_files(struct om_ctx *ctx, const struct om_model_info *info, stru
         o->config.max_length_given = false; /* a file's 20 is the default that it was saved with */
     }
     OM_TRY(om_json_parse(om_sv_str(info->config), OM_JSON_LAST_WINS, &config, err));
-    rc = om_wrap(err, read_config(ctx, o, config, has_own, err), "%s/config.json", info->dir);
+    rc = om_wrap(err, read_config(ctx, o, config, info->model_type, has_own, err), "%s/config.json",
+                 info->dir);
     om_json_free(config);
     return rc;
 }

@@ -310,6 +310,29 @@ def torch_checkpoint(bench, name):
     shutil.rmtree(out)
 
 
+def generation(bench, name):
+    """A token takes the time in which its weights are read, and little more; the original's loop on the same files beside it."""
+    model = bench.checkpoint(name)
+    out = bench.export_once(model, name, "--task", "text-generation-with-past", "--dtype", "fp32", "--weights", "external")
+    weights = sum(f.stat().st_size for f in out.iterdir() if ".onnx" in f.name)
+    call = lambda *command: json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    program, peer, size = bench.build / "tests/bench/generate", pathlib.Path(__file__).parent / "generate_peer.py", ("16", "32")
+    rounds = []
+    for _ in range(3):
+        reads = call(program, "--bandwidth", "1000")["bytes_per_second"]
+        ours = call(program, out, *size)
+        theirs = call(bench.python, peer, out, *size) if bench.python else None
+        if theirs and theirs["ids"] != ours["ids"]:
+            sys.exit(f"{name}: the original's generate() gives other ids")
+        rounds.append((weights / reads, ours["token"], theirs["token"] if theirs else None))
+    limit, token, original = (statistics.median(r[i] for r in rounds) if rounds[0][i] else None for i in range(3))
+    bench.table.head(f"Generation, Llama 0.5B in fp32 ({weights / MB:.0f} MB), one sequence")
+    bench.table.row(f"a token ({1 / token:.1f} tokens/s)", seconds(token), f"{seconds(limit)}  reading weights", token / limit, 1.25, "x")
+    if original:
+        bench.table.row("", seconds(token), f"{seconds(original)}  original", token / original, 1.0, "x")
+    shutil.rmtree(out)
+
+
 def corpus(bench, data):
     """Lines of many scripts: the texts of the recorded calls, over and over."""
     file = bench.dir / "corpus.txt"
@@ -363,6 +386,7 @@ def main(build, full_size):
     size(bench, "t5-small-text2text-generation", "T5-small with past, four files, shared weights", 1.02, *shared)
     conversion(bench, "llama-0.5b-bf16-text-generation", "Llama 0.5B, a bfloat16 checkpoint (1002 MB)")
     torch_checkpoint(bench, "llama-0.5b-bf16-text-generation")
+    generation(bench, "llama-0.5b-bf16-text-generation")
     tokenizers(bench, pathlib.Path(full_size).parent / "tokenizers")
     print(f"\n{bench.table.missed} limits missed (medians of {ROUNDS} interleaved runs)")
     busy = os.getloadavg()[1] - 1  # what runs here by itself counts for about one

@@ -1,6 +1,8 @@
 /* tests/golden/test_generation.c: recorded calls of generate(), token by token.
  *
- *   test_generation [NAME]...
+ *   test_generation [NAME[=EXPORTED]]...
+ *
+ * EXPORTED is a directory that is run in place of exports made here.
  *
  * Directories of tests/data/generation, and of OM_SHARED/goldens/pipelines those whose calls
  * generate. A directory has cases.jsonl and a model by formula, or names one of tests/data/goldens
@@ -370,53 +372,100 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
     return remove(path);
 }
 
-/* How the model is exported. */
-enum form { DECODER, MERGED, SINGLE }; /* a decoder; an encoder and a merged or a single decoder */
+/* Ways to export and to open a model. */
+static const struct form {
+    const char *name;
+    bool seq2seq, decoder_only; /* for which kind */
+    bool always;                /* not only where all forms are asked for */
+    enum om_decoder_form decoder;
+    bool no_past, no_merged;
+    bool opened; /* the export is left to om_model_open() */
+} forms[] = {
+    { "", true, true, true, OM_DECODER_ALL, false, false, true },
+    { ", one decoder", true, false, true, OM_DECODER_SINGLE, false, false, false },
+    { ", two decoders", true, false, false, OM_DECODER_ALL, false, true, false },
+    { ", no cache", true, true, false, OM_DECODER_ALL, true, false, false },
+};
 
-static int export_single(const char *ckpt, const char *out, struct om_error *err)
+static bool has_all_forms(const char *name)
 {
-    struct om_export_opts o = OM_EXPORT_OPTS_INIT;
+    static const char *const names[] = { "sweep-gpt2", "sweep-t5", "sweep-bart-seq2seq" };
 
-    o.model = ckpt;
-    o.out_dir = out;
-    o.task = "text2text-generation-with-past";
-    o.decoder = OM_DECODER_SINGLE;
-    o.validation = OM_VALIDATE_NEVER;
-    return om_export_run(NULL, &o, err);
+    for (size_t i = 0; i < OM_COUNT(names); i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
 }
 
-static int open_model(struct run *r, const char *dir, enum form form, const char *tmp,
-                      struct om_error *err)
+static int export_form(struct run *r, const struct form *f, const char *ckpt, const char *out,
+                       bool seq2seq, struct om_error *err)
+{
+    struct om_export_opts e = OM_EXPORT_OPTS_INIT;
+    const char *task = seq2seq ? "text2text-generation" : "text-generation";
+
+    e.model = ckpt;
+    e.out_dir = out;
+    e.task = om_arena_printf(r->arena, "%s%s", task, f->no_past ? "" : "-with-past");
+    e.decoder = f->decoder;
+    e.validation = OM_VALIDATE_NEVER;
+    return om_export_run(NULL, &e, err);
+}
+
+/* ckpt NULL: the export is there already. */
+static int run_form(struct run *r, const struct form *f, const char *dir, const char *ckpt,
+                    const char *exported, bool seq2seq, struct om_error *err)
+{
+    struct om_model_opts o = OM_MODEL_OPTS_INIT;
+    const size_t failed = r->failed;
+    int rc;
+
+    o.model = f->opened && ckpt ? ckpt : exported;
+    o.do_export = f->opened && ckpt;
+    o.export_dir = o.do_export ? exported : NULL;
+    o.model_class = seq2seq ? OM_MODEL_SEQ2SEQ_LM : OM_MODEL_CAUSAL_LM;
+    o.no_merged = f->no_merged;
+    o.no_cache = f->no_past;
+    rc = om_model_open(NULL, &o, &r->m, err);
+    r->line = 0;
+    if (rc == 0)
+        rc = run_lines(r, dir, err);
+    om_model_free(r->m);
+    if (r->failed > failed && f->name[0])
+        printf("%s: the differences are%s\n", r->name, f->name + 1);
+    return rc;
+}
+
+static int run_forms(struct run *r, const char *dir, const char *model, const char *tmp,
+                     bool seq2seq, struct om_error *err)
 {
     const struct mkckpt_opts make = { 0 };
-    const char *ckpt = om_path_join(r->arena, tmp, "ckpt"), *out = om_path_join(r->arena, tmp, "o");
-    struct om_model_opts o = OM_MODEL_OPTS_INIT;
+    const char *ckpt = om_path_join(r->arena, tmp, "ckpt");
 
-    OM_TRY(mkckpt_run(dir, ckpt, &make, err));
-    o.model_class = form == DECODER ? OM_MODEL_CAUSAL_LM : OM_MODEL_SEQ2SEQ_LM;
-    if (form == SINGLE) {
-        OM_TRY(export_single(ckpt, out, err));
-        o.model = out;
-    } else {
-        o.model = ckpt;
-        o.do_export = true;
-        o.export_dir = out;
+    OM_TRY(mkckpt_run(model, ckpt, &make, err));
+    for (size_t i = 0; i < OM_COUNT(forms); i++) {
+        const struct form *f = &forms[i];
+        const char *out = om_arena_printf(r->arena, "%s/%zu", tmp, i);
+
+        if (!(seq2seq ? f->seq2seq : f->decoder_only) || !(f->always || has_all_forms(r->name)))
+            continue;
+        if (!f->opened)
+            OM_TRY(export_form(r, f, ckpt, out, seq2seq, err));
+        OM_TRY(run_form(r, f, dir, ckpt, out, seq2seq, err));
     }
-    return om_model_open(NULL, &o, &r->m, err);
+    return 0;
 }
 
-static int run_model(struct run *r, const char *dir, const char *model, enum form form,
-                     struct om_error *err)
+static int run_model(struct run *r, const char *dir, const char *model, const char *exported,
+                     bool seq2seq, struct om_error *err)
 {
     char tmp[] = "/tmp/optimum-generation-XXXXXX";
     int rc;
 
+    if (exported)
+        return run_form(r, &forms[0], dir, NULL, exported, seq2seq, err);
     if (!mkdtemp(tmp))
         return om_fail(err, OM_E_IO, "no temporary directory");
-    rc = open_model(r, model, form, tmp, err);
-    if (rc == 0)
-        rc = run_lines(r, dir, err);
-    om_model_free(r->m);
+    rc = run_forms(r, dir, model, tmp, seq2seq, err);
     nftw(tmp, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     return rc;
 }
@@ -440,42 +489,32 @@ static bool known_type(const struct om_config *c)
     return om_arch_find(c->model_type) != NULL;
 }
 
+/* The task of a golden counts: encoder-decoders have decoders of their own as well. */
+static bool is_seq2seq(const struct om_config *c, const char *model)
+{
+    return c->is_encoder_decoder && !strstr(model, "/text-generation");
+}
+
 /* False after a failure. */
-static bool run_form(const char *dir, const char *name, const char *model,
-                     const struct om_config *config, enum form form)
+static bool run_dir(const char *root, const char *name, const char *exported)
 {
     struct om_arena a = OM_ARENA_INIT((size_t)2 << 30);
     struct om_error err = OM_ERROR_INIT;
-    struct run r = { .name = name, .arena = &a, .config = config->doc };
-    bool ok = run_model(&r, dir, model, form, &err) == 0;
-
-    if (!ok)
-        printf("%s: %s\n", name, om_error_text(&err));
-    ok = ok && r.failed == 0;
-    printf("%s %s%s: %zu of %zu calls\n", ok ? "ok  " : "FAIL", name,
-           form == SINGLE ? ", single decoder" : "", r.lines - r.failed, r.lines);
-    om_error_release(&err);
-    om_arena_release(&a);
-    return ok;
-}
-
-static bool run_dir(const char *root, const char *name)
-{
-    struct om_arena a = OM_ARENA_INIT((size_t)1 << 30);
-    struct om_error err = OM_ERROR_INIT;
     struct om_config config = { 0 };
+    struct run r = { .name = name, .arena = &a };
     const char *dir = om_path_join(&a, root, name), *model = model_dir(&a, dir);
     bool ok = model && om_config_open(&a, model, &config, &err) == 0;
 
-    if (!ok) {
-        printf("FAIL %s: %s\n", name, om_error_text(&err));
-    } else if (!known_type(&config)) {
+    r.config = config.doc;
+    if (ok && !known_type(&config)) {
         printf("skipped: %s: model type %s\n", name, config.model_type);
-    } else if (config.is_encoder_decoder) {
-        ok = run_form(dir, name, model, &config, MERGED);
-        ok &= run_form(dir, name, model, &config, SINGLE);
     } else {
-        ok = run_form(dir, name, model, &config, DECODER);
+        ok = ok && run_model(&r, dir, model, exported, is_seq2seq(&config, model), &err) == 0;
+        if (!ok)
+            printf("%s: %s\n", name, om_error_text(&err));
+        printf("%s %s: %zu of %zu calls\n", ok && !r.failed ? "ok  " : "FAIL", name,
+               r.lines - r.failed, r.lines);
+        ok = ok && r.failed == 0;
     }
     om_config_close(&config);
     om_error_release(&err);
@@ -622,11 +661,18 @@ static bool run_sampling(const char *root, const char *name)
     return ok && r.failed == 0;
 }
 
-static bool asked_for(const char *name, int argc, char **argv)
+/* *exported is what follows the name on the command line; NULL: nothing. */
+static bool asked_for(const char *name, int argc, char **argv, const char **exported)
 {
-    for (int i = 1; i < argc; i++)
-        if (strcmp(argv[i], name) == 0)
-            return true;
+    const size_t len = strlen(name);
+
+    *exported = NULL;
+    for (int i = 1; i < argc; i++) {
+        if (strncmp(argv[i], name, len) != 0 || (argv[i][len] && argv[i][len] != '='))
+            continue;
+        *exported = argv[i][len] ? argv[i] + len + 1 : NULL;
+        return true;
+    }
     return argc < 2;
 }
 
@@ -645,15 +691,15 @@ static bool is_case(struct om_arena *a, const char *root, const char *name)
 
 static bool run_root(struct om_arena *a, const char *root, int argc, char **argv)
 {
-    const char **names;
+    const char **names, *exported;
     bool ok = true;
     size_t n = 0;
 
     if (!om_dir_exists(root) || om_dir_list(a, root, &names, &n, NULL) < 0)
         return true;
     for (size_t i = 0; i < n; i++)
-        if (is_case(a, root, names[i]) && asked_for(names[i], argc, argv))
-            ok &= run_dir(root, names[i]);
+        if (is_case(a, root, names[i]) && asked_for(names[i], argc, argv, &exported))
+            ok &= run_dir(root, names[i], exported);
     return ok;
 }
 
@@ -662,6 +708,7 @@ int main(int argc, char **argv)
     const char *shared = getenv("OM_SHARED"), *data = getenv("OM_TEST_DATA");
     struct om_arena a = OM_ARENA_INIT(1 << 20);
     struct om_error err = OM_ERROR_INIT;
+    const char *exported;
     bool ok = true;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -672,7 +719,7 @@ int main(int argc, char **argv)
         if (shared && *shared)
             ok &= run_root(&a, om_path_join(&a, shared, "goldens/pipelines"), argc, argv);
     }
-    if (shared && *shared && asked_for("sampling-gpt2", argc, argv))
+    if (shared && *shared && asked_for("sampling-gpt2", argc, argv, &exported))
         ok &= run_sampling(om_path_join(&a, shared, "goldens/pipelines"), "sampling-gpt2");
     om_error_release(&err);
     om_arena_release(&a);
