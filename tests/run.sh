@@ -26,11 +26,21 @@ fuzz()
     [ "$bad" -eq 0 ]
 }
 
+# With the real model that the demo fetches, where it is there.
+pipelines()
+{
+    local minilm=$build/demo/all-MiniLM-L6-v2
+
+    [ ! -d "$minilm" ] || export OM_MINILM=${OM_MINILM:-$minilm}
+    "$build/tests/golden/test_pipelines"
+}
+
 suite rules "$here/rules/run.sh" "$build"
 suite unit "$build/tests/unit"
 suite golden "$build/tests/golden/test_golden"
 suite tokenizers "$build/tests/golden/test_tokenizers"
 suite pipelines-as-filters python3 "$here/golden/pipeline_filter.py" "$build"
+suite pipelines pipelines
 suite command-line "$here/cli/run.sh" "$build"
 suite hub "$here/hub/run.sh" "$build"
 suite fault-injection "$build/tests/fault/fault"
