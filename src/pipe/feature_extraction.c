@@ -90,7 +90,8 @@ static void text(const struct pipe_call *c, const void *result, struct om_buf *b
         om_buf_printf(b, "%s%4zu ", i ? "\n" : "", i);
         for (size_t k = 0; k < r->size && k < SHOWN; k++)
             om_buf_printf(b, " %8.4f", (double)r->data[i * r->size + k]);
-        om_buf_printf(b, r->size > SHOWN ? "  ... (%zu)" : "", r->size);
+        if (r->size > SHOWN)
+            om_buf_printf(b, "  ... (%zu)", r->size);
     }
 }
 

@@ -81,9 +81,10 @@ struct pipe_param {
     const char *const *names; /* NULL-terminated */
     int (*read)(const struct pipe_reader *r, const struct om_json *v, void *params);
 };
-#define PIPE_PARAM(k, type, member, name, ...)                                               \
-    {                                                                                        \
-        .key = (name), .kind = PIPE_PARAM_##k, .offset = offsetof(type, member), __VA_ARGS__ \
+/* A row: kind, struct, member, then the key and other members. */
+#define PIPE_PARAM(k, type, member, ...)                                             \
+    {                                                                                \
+        .kind = PIPE_PARAM_##k, .offset = offsetof(type, member), .key = __VA_ARGS__ \
     }
 
 struct pipe_texts {

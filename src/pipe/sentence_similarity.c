@@ -255,7 +255,8 @@ static void text(const struct pipe_call *c, const void *result, struct om_buf *b
     (void)c;
     for (size_t k = 0; k < r->size && k < SHOWN; k++)
         om_buf_printf(b, "%s%8.4f", k ? " " : "", (double)r->data[k]);
-    om_buf_printf(b, r->size > SHOWN ? "  ... (%zu)" : "", r->size);
+    if (r->size > SHOWN)
+        om_buf_printf(b, "  ... (%zu)", r->size);
 }
 
 static int scores(struct pipe_call *c, enum om_pipeline_format format, struct om_buf *b,
