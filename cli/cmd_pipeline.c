@@ -300,10 +300,11 @@ static int answer_input(struct cli *cli, const struct om_pipeline *p, const stru
 /* ---- the command ---- */
 
 struct options {
-    const char *task, *model, *tokenizer, *init, *revision, *subfolder, *cache_dir, *provider;
+    const char *task, *model, *tokenizer, *init, *revision, *subfolder, *cache_dir, *provider,
+        *export_cache;
     struct words words;
     struct filter filter;
-    bool json;
+    bool json, no_export_cache;
 };
 
 static int open_pipeline(struct cli *cli, const struct options *o, const char *init,
@@ -321,6 +322,8 @@ static int open_pipeline(struct cli *cli, const struct options *o, const char *i
     m.revision = o->revision;
     m.subfolder = o->subfolder;
     m.cache_dir = o->cache_dir;
+    m.export_cache = o->no_export_cache ? OM_EXPORT_CACHE_NO : OM_EXPORT_CACHE_YES;
+    m.export_cache_dir = o->export_cache;
     p.task = o->task;
     p.model = o->model;
     p.tokenizer = o->tokenizer;
@@ -461,6 +464,11 @@ int cmd_pipeline(struct cli *cli, int argc, char **argv)
                 "batches that run at the same time, on shares of the CPUs (default: 1, on all)"),
         OPT_STR(0, "provider", &o.provider, "NAME",
                 "ONNX Runtime's execution provider (default: CPUExecutionProvider)", 0),
+        OPT_STR(0, "export-cache", &o.export_cache, "DIR",
+                "where exports of checkpoints are kept (default: OPTIMUM_EXPORT_CACHE, or "
+                "optimum.c/exports in XDG_CACHE_HOME or ~/.cache)",
+                0),
+        OPT_FLAG(0, "no-export-cache", &o.no_export_cache, "export anew, and keep nothing"),
         OPT_STR(0, "revision", &o.revision, "REV",
                 "branch, tag or commit of a model on the Hub (default: main)", 0),
         OPT_STR(0, "subfolder", &o.subfolder, "DIR", "where the model's files are", 0),

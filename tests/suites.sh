@@ -4,6 +4,7 @@
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export OPENBLAS_NUM_THREADS=1 OM_REQUIRE_ORT=${OM_REQUIRE_ORT-1} LC_ALL=C
+export OPTIMUM_EXPORT_CACHE=${OPTIMUM_EXPORT_CACHE:-${TMPDIR:-/tmp}/optimum-test-exports} OPTIMUM_EXPORT_CACHE_SIZE=1G
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:allocator_may_return_null=1}
 export LSAN_OPTIONS=${LSAN_OPTIONS:-suppressions=$here/lsan.supp:print_suppressions=0}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}

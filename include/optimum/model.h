@@ -27,6 +27,13 @@ enum om_model_class {
     OM_MODEL_SEQ2SEQ_LM
 };
 
+/* Where an export on the fly goes when there is no export_dir. */
+enum om_export_cache {
+    OM_EXPORT_CACHE_DEFAULT, /* of models NO, of pipelines YES */
+    OM_EXPORT_CACHE_NO,      /* a temporary directory (in TMPDIR, else /tmp) that goes with the model */
+    OM_EXPORT_CACHE_YES      /* it is kept, and found by the next call for the same checkpoint */
+};
+
 /* Strings and structs are borrowed for the call. There is no use_io_binding: runs read their inputs
  * in place and results are views into ONNX Runtime's memory, so that on the CPU nothing is left for
  * it to save. */
@@ -41,8 +48,7 @@ struct om_model_opts {
     enum om_model_class model_class;
     const char *task;       /* to export for; only with OM_MODEL_CUSTOM. NULL: feature-extraction */
     bool do_export;         /* "export=True": also when there is an .onnx file */
-    const char *export_dir; /* where an export is written; NULL: a temporary directory (in TMPDIR,
-                             * else /tmp) that om_model_free() removes */
+    const char *export_dir; /* where an export is written; NULL: by export_cache */
     const struct om_session_opts *session; /* provider, threads, ...; NULL: the defaults */
 
     /* Of models that generate. file_name is that of OM_MODEL_CAUSAL_LM, those below are of
@@ -54,6 +60,10 @@ struct om_model_opts {
                         * none */
     bool local_files_only; /* never ask the Hub: what its cache has must do */
     bool force_download;   /* fetch files of the Hub anew although the cache has them */
+
+    enum om_export_cache export_cache;
+    const char *export_cache_dir; /* NULL: OPTIMUM_EXPORT_CACHE, else optimum.c/exports in
+                                   * XDG_CACHE_HOME or ~/.cache */
 };
 #define OM_MODEL_OPTS_INIT                          \
     {                                               \

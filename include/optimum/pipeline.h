@@ -47,8 +47,8 @@ struct om_pipeline_opts {
         .struct_size = sizeof(struct om_pipeline_opts) \
     }
 
-/* Open a pipeline. A checkpoint is exported first, for the task. On success *out is to be freed
- * with om_pipeline_free(). */
+/* Open a pipeline. A checkpoint is exported first, for the task; the export is kept for the next
+ * time unless model_opts say otherwise. On success *out is to be freed with om_pipeline_free(). */
 OM_API int om_pipeline_open(struct om_ctx *ctx, const struct om_pipeline_opts *opts,
                             struct om_pipeline **out, struct om_error *err);
 /* The same over what is open already and must outlive the pipeline; model, tokenizer and model_opts

@@ -6,6 +6,7 @@
 
 #include "base/arena.h"
 #include "config/config.h"
+#include "model/cache.h"
 
 #define OM_MODEL_FILE "model.onnx"
 
@@ -16,6 +17,7 @@ struct om_model {
     struct om_config config;
     struct om_model_info info;
     const char *temporary; /* a directory to remove with the model; NULL: none */
+    struct om_cache_entry cached;
 };
 
 /* .onnx files, relative to the directory that was looked through. The strings are an arena's. */
@@ -44,7 +46,7 @@ struct om_model_place {
     struct om_onnx_choice files;
     const char *dir; /* of config.json */
 };
-/* Strings are the model's arena's; m->temporary is set when one was made. */
+/* Strings are the model's arena's; m->temporary and m->cached are set when the export is there. */
 int om_model_locate(struct om_ctx *ctx, struct om_model *m, const struct om_model_opts *o,
                     struct om_model_place *out, struct om_error *err);
 /* Remove a directory with the files in it; what cannot be removed stays. */

@@ -273,20 +273,21 @@ static void warn_of_names(const struct search *s)
                    names[i]);
 }
 
-static int export_model(const struct search *s, struct om_model *m, struct om_model_place *out,
-                        struct om_error *err)
+static const char *export_library(const struct om_model_opts *o)
+{
+    return o->model_class == OM_MODEL_CUSTOM ? NULL : "transformers";
+}
+
+static bool is_unmerged(const struct om_model_opts *o)
+{
+    return !is_generator(o->model_class) || o->no_merged;
+}
+
+static int export_into(const struct search *s, const char *dir, struct om_error *err)
 {
     const struct om_model_opts *o = s->opts;
-    const struct om_model_opts own = { .model_class = o->model_class,
-                                       .no_cache = o->no_cache,
-                                       .no_merged = o->no_merged };
     struct om_export_opts e = OM_EXPORT_OPTS_INIT;
-    const char *dir;
-    bool found;
 
-    if (!o->export_dir)
-        OM_TRY(make_temporary(m, err));
-    dir = m->temporary ? m->temporary : om_arena_str(s->arena, om_sv_str(o->export_dir));
     e.task = export_task(s);
     if (!dir || !e.task)
         return no_memory(err);
@@ -299,12 +300,114 @@ static int export_model(const struct search *s, struct om_model *m, struct om_mo
     e.local_files_only = o->local_files_only;
     e.force_download = o->force_download;
     e.out_dir = dir;
-    e.library = o->model_class == OM_MODEL_CUSTOM ? NULL : "transformers";
+    e.library = export_library(o);
     e.validation = OM_VALIDATE_NEVER;
-    e.no_post_process = !is_generator(o->model_class) || o->no_merged;
-    OM_TRY(om_export_run(s->ctx, &e, err));
+    e.no_post_process = is_unmerged(o);
+    return om_export_run(s->ctx, &e, err);
+}
+
+static int find_exported(const struct search *s, const char *dir, struct om_model_place *out,
+                         struct om_error *err)
+{
+    const struct om_model_opts own = { .model_class = s->opts->model_class,
+                                       .no_cache = s->opts->no_cache,
+                                       .no_merged = s->opts->no_merged };
+    bool found;
+
     OM_TRY(find_in_dir(s, dir, dir, &own, &found, out, err));
     return found ? 0 : om_fail(err, OM_E_INTERNAL, "%s: the export wrote no .onnx file", dir);
+}
+
+/* ---- exports that are kept ---- */
+
+/* A revision of the Hub does not change: ".../models--org--name/snapshots/COMMIT[/subfolder]" names
+ * it. */
+static int hub_name(const struct search *s, const char **out, struct om_error *err)
+{
+    struct om_hub_repo *repo = NULL;
+    const char *dir, *name;
+
+    OM_TRY(open_repo(s, &repo, err));
+    dir = om_hub_dir(repo);
+    name = strstr(dir, "models--");
+    *out = om_arena_str(s->arena, om_sv_str(name ? name : dir));
+    om_hub_close(repo);
+    return *out ? 0 : no_memory(err);
+}
+
+static int cache_key(const struct search *s, char key[OM_SHA_HEX_MAX], struct om_error *err)
+{
+    const char *const task = export_task(s), *const library = export_library(s->opts);
+    const bool local = om_dir_exists(s->opts->model);
+    const char *name = "", *what;
+
+    if (!local)
+        OM_TRY(hub_name(s, &name, err));
+    what = task ? om_arena_printf(s->arena, "%s\n%s\n%d\n%s\n%s", task, library ? library : "",
+                                  is_unmerged(s->opts), s->sub, name)
+                : NULL;
+    if (!what)
+        return no_memory(err);
+    return om_cache_key(local ? s->opts->model : NULL, what, key, err);
+}
+
+/* Nothing is kept, nothing is found: m->cached stays closed. That is no failure of the export. */
+static int open_cache(const struct search *s, struct om_model *m, struct om_error *err)
+{
+    const char *const root = om_cache_root(s->arena, s->opts->export_cache_dir);
+    struct om_error own = OM_ERROR_INIT;
+    char key[OM_SHA_HEX_MAX];
+    int rc;
+
+    if (!root)
+        return 0;
+    OM_TRY(cache_key(s, key, err));
+    rc = om_cache_open(s->ctx, s->arena, root, key, &m->cached, &own);
+    if (rc == OM_E_IO) {
+        om_log(s->ctx, OM_LOG_WARNING, "the export is not kept: %s", om_error_text(&own));
+        rc = 0;
+    } else if (rc < 0) {
+        om_fail(err, rc, "%s", om_error_text(&own));
+    }
+    om_error_release(&own);
+    return rc;
+}
+
+static void tell(const struct search *s)
+{
+    if (!s->opts->do_export)
+        om_log(s->ctx, OM_LOG_WARNING, "%s has no .onnx file: it is exported now", s->opts->model);
+}
+
+static int export_cached(const struct search *s, struct om_model *m, struct om_model_place *out,
+                         struct om_error *err)
+{
+    struct om_cache_entry *const e = &m->cached;
+
+    if (!e->hit) {
+        tell(s);
+        OM_TRY(export_into(s, e->dir, err));
+        OM_TRY(om_cache_publish(e, om_cache_limit(), err));
+    }
+    return find_exported(s, e->dir, out, err);
+}
+
+static int export_model(const struct search *s, struct om_model *m, struct om_model_place *out,
+                        struct om_error *err)
+{
+    const char *dir = s->opts->export_dir;
+
+    if (!dir && s->opts->export_cache == OM_EXPORT_CACHE_YES) {
+        OM_TRY(open_cache(s, m, err));
+        if (m->cached.lock >= 0)
+            return export_cached(s, m, out, err);
+    }
+    if (!dir)
+        OM_TRY(make_temporary(m, err));
+    dir = om_arena_str(s->arena, om_sv_str(dir ? dir : m->temporary));
+    tell(s);
+    OM_TRY(export_into(s, dir, err));
+    return find_exported(s, dir, out, err);
 }
 
 /* An .onnx file is there, and is made again all the same. */
@@ -339,7 +442,6 @@ int om_model_locate(struct om_ctx *ctx, struct om_model *m, const struct om_mode
     OM_TRY(find(&s, &found, out, err));
     if (found)
         return 0;
-    om_log(ctx, OM_LOG_WARNING, "%s has no .onnx file: it is exported now", o->model);
     return om_wrap(err, export_model(&s, m, out, err),
                    "no .onnx file was found, and the export failed");
 }

@@ -129,6 +129,7 @@ int om_model_open(struct om_ctx *ctx, const struct om_model_opts *opts, struct o
     if (!m)
         return om_fail(err, OM_E_NOMEM, "out of memory");
     om_arena_init(&m->arena, MODEL_ARENA_MAX);
+    m->cached = (struct om_cache_entry)OM_CACHE_ENTRY_INIT;
     rc = om_model_locate(ctx, m, &o, &place, err);
     if (rc == 0)
         rc = open_place(ctx, m, &o, &place, err);
@@ -149,6 +150,7 @@ void om_model_free(struct om_model *m)
     om_config_close(&m->config);
     if (m->temporary)
         om_model_remove_dir(m->temporary);
+    om_cache_close(&m->cached);
     om_arena_release(&m->arena);
     free(m);
 }

@@ -308,6 +308,8 @@ static int open_model(struct om_ctx *ctx, struct om_pipeline *p, const struct om
     m.model = o->model;
     m.model_class = p->task->model_class;
     m.task = NULL;
+    if (m.export_cache == OM_EXPORT_CACHE_DEFAULT)
+        m.export_cache = OM_EXPORT_CACHE_YES;
     if (!m.session && o->threads > 1) { /* batches share the CPUs as they are */
         session.intra_op_threads = 1;
         m.session = &session;

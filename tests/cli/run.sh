@@ -13,7 +13,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$1" && pwd)
 shift
 export CLI=$build/optimum-cli MKCKPT=$build/tools/mkckpt GOLDENS=$here/../data/goldens OPENBLAS_NUM_THREADS=1 LC_ALL=C
-unset TRANSFORMERS_VERBOSITY FORCE_ONNX_EXTERNAL_DATA HF_HUB_CACHE HUGGINGFACE_HUB_CACHE HF_TOKEN HF_TOKEN_PATH
+unset OPTIMUM_EXPORT_CACHE_SIZE TRANSFORMERS_VERBOSITY FORCE_ONNX_EXTERNAL_DATA HF_HUB_CACHE HUGGINGFACE_HUB_CACHE HF_TOKEN HF_TOKEN_PATH
 export HF_HUB_OFFLINE=1 # nothing here asks the network; tests/hub does
 
 ckpt() { "$MKCKPT" "${@:3}" "$GOLDENS/$1" "$2" >/dev/null; }
@@ -39,7 +39,7 @@ trap 'rm -rf "$tmp"' EXIT
 [ $# -gt 0 ] || set -- $(cd "$here/cases" && ls -- *.sh | sed 's/\.sh$//')
 for name; do
     mkdir "$tmp/work"
-    export HF_HOME=$tmp/work/hf-home
+    export HF_HOME=$tmp/work/hf-home OPTIMUM_EXPORT_CACHE=$tmp/work/exports
     (cd "$tmp/work" && bash "$here/cases/$name.sh") >"$tmp/raw" 2>&1 </dev/null
     sed -e "s|$tmp/work|TMP|g" -e "s|$GOLDENS|GOLDENS|g" "$tmp/raw" >"$tmp/got"
     if [ -n "${OM_UPDATE:-}" ] && [ ! -f "$here/cases/$name.glob" ]; then
