@@ -8,6 +8,7 @@ TEXTS.jsonl has a call a line, {"inputs": ..., "kwargs": {...}}. OUT_DIR gets a 
 
 import argparse
 import json
+import os
 import shlex
 
 from pyspark.sql import SparkSession
@@ -26,8 +27,9 @@ def main():
     spark = SparkSession.builder.appName("optimum pipeline").getOrCreate()
     lines = spark.sparkContext.textFile(args.texts, args.partitions)
     command = shlex.join([args.cli, "pipeline", args.task, "--model", args.model, "--input", "-", "--threads", "1"])
-    # checkCode: a process that dies fails its task, which Spark then runs again.
-    answers = lines.pipe(command, checkCode=True)
+    # A piped process has no environment but this one. checkCode: when it dies, its task fails, and Spark runs it again.
+    env = {k: v for k, v in os.environ.items() if k in ("HOME", "PATH", "LD_LIBRARY_PATH") or k.startswith(("OPTIMUM_", "HF_"))}
+    answers = lines.pipe(command, env, checkCode=True)
     lines.zip(answers).map(join).saveAsTextFile(args.out)
     spark.stop()
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # tests/interop/run.sh BUILD [SUITE...]: the real clients of our files get the numbers of PyTorch from them.
 #
-# Suites: files, classes, tokenizers, signature, real, hub, node, shared (default: all). The Python clients live in BUILD/interop/venv, made on the
+# Suites: files, classes, tokenizers, signature, real, hub, node, spark, shared (default: all). The Python clients live in BUILD/interop/venv, made on the
 # first run, or in the virtual environment that OPTIMUM_VENV names; transformers.js in BUILD/interop/node. Prints a line per check
 # and closes with "N passed, N failed, N skipped".
 set -u
@@ -90,6 +90,26 @@ node_suite()
     node "$dir/node/client.mjs" "$dir/node/cases"
 }
 
+install_spark()
+{
+    python3 -m venv "$dir/spark" && "$dir/spark/bin/pip" install --quiet --disable-pip-version-check -r "$here/spark.txt" numpy
+}
+
+spark_suite()
+{
+    if ! command -v java >/dev/null; then
+        echo "skipped: there is no Java (apt-get install default-jre-headless)"
+        echo "0 passed, 0 failed, 1 skipped"
+        return
+    fi
+    if ! make_once "$dir/spark" "$here/spark.txt" install_spark; then
+        echo "FAILED: pip could not install pyspark (its messages are above)"
+        echo "0 passed, 1 failed, 0 skipped"
+        return
+    fi
+    "$dir/spark/bin/python" "$here/spark.py"
+}
+
 # Recorded outputs beyond tests/data, where OM_SHARED or ../shared beside the source tree has them.
 shared_suite()
 {
@@ -122,7 +142,7 @@ END
     echo "$ok passed, $bad failed, 0 skipped"
 }
 
-wanted=${*:-files classes tokenizers signature real hub node shared}
+wanted=${*:-files classes tokenizers signature real hub node spark shared}
 if [ -n "${OPTIMUM_VENV:-}" ]; then
     python=$OPTIMUM_VENV/bin/python
     [ -x "$python" ] || fail "OPTIMUM_VENV: there is no $python"
@@ -142,6 +162,7 @@ suite signature "$python" "$here/signature.py"
 suite real "$python" "$here/real.py" "$minilm"
 suite hub env OPTIMUM_VENV="${python%/bin/*}" "$here/../hub/run.sh" "$build" python
 suite node node_suite
+suite spark spark_suite
 suite shared shared_suite
 
 echo "$passed passed, $failed failed, $skipped skipped"
