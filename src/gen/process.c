@@ -21,6 +21,7 @@ struct om_process {
     uint8_t *seen;        /* [vocab], zero between uses */
     float *work;          /* [vocab] */
     struct keyed *sorted; /* [vocab] */
+    bool *outdone;        /* by bias: a later one is for the same tokens */
     /* the call */
     size_t row, item;
     const int64_t *ids;
@@ -85,9 +86,30 @@ static void apply_bias(struct om_process *p, float *scores)
     for (size_t i = 0; i < c->n_sequence_bias; i++) {
         const struct om_token_ids *t = &c->sequence_bias[i].tokens;
 
+        if (p->outdone[i])
+            continue;
         if (t->len && in_vocab(p, t->ids[t->len - 1]) && would_complete(p, t))
             scores[t->ids[t->len - 1]] += (float)c->sequence_bias[i].bias;
     }
+}
+
+/* Of several biases for the same tokens the last one counts. */
+static int find_outdone(struct om_process *p, struct om_error *err)
+{
+    const struct om_generation_config *c = &p->plan->c;
+
+    p->outdone = om_arena_array(&p->arena, c->n_sequence_bias + 1, sizeof(*p->outdone));
+    if (!p->outdone)
+        return om_fail(err, OM_E_NOMEM, "out of memory for sequence_bias");
+    for (size_t i = 0; i < c->n_sequence_bias; i++)
+        for (size_t k = i + 1; k < c->n_sequence_bias && !p->outdone[i]; k++) {
+            const struct om_token_ids *a = &c->sequence_bias[i].tokens;
+            const struct om_token_ids *b = &c->sequence_bias[k].tokens;
+
+            p->outdone[i] =
+                a->len == b->len && memcmp(a->ids, b->ids, a->len * sizeof(*a->ids)) == 0;
+        }
+    return 0;
 }
 
 static bool wants_bad_words(const struct om_plan *plan)
@@ -541,6 +563,7 @@ int om_process_new(const struct om_plan *plan, size_t vocab, struct om_process *
                    struct om_error *err)
 {
     struct om_process *p = calloc(1, sizeof(*p));
+    int rc;
 
     if (!p)
         return om_fail(err, OM_E_NOMEM, "out of memory");
@@ -552,9 +575,13 @@ int om_process_new(const struct om_plan *plan, size_t vocab, struct om_process *
     p->seen = om_arena_array(&p->arena, vocab, sizeof(*p->seen));
     p->work = om_arena_array(&p->arena, vocab, sizeof(*p->work));
     p->sorted = om_arena_array(&p->arena, vocab, sizeof(*p->sorted));
-    if (!p->active || (vocab && (!p->seen || !p->work || !p->sorted))) {
+    if (!p->active || (vocab && (!p->seen || !p->work || !p->sorted)))
+        rc = om_fail(err, OM_E_NOMEM, "out of memory for the scores of %zu tokens", vocab);
+    else
+        rc = find_outdone(p, err);
+    if (rc < 0) {
         om_process_free(p);
-        return om_fail(err, OM_E_NOMEM, "out of memory for the scores of %zu tokens", vocab);
+        return rc;
     }
     for (size_t i = 0; i < OM_COUNT(processors); i++)
         if (processors[i].wanted(plan))

@@ -129,7 +129,7 @@ def settings(draw, seq2seq, likely):
         for name in BANS:  # of an end token that is banned, the penalty makes NaN
             s.pop(name, None)
         s["forced_eos_token_id"] = None
-    if beams > 1 and isinstance(s.get("forced_eos_token_id"), list):
+    if (beams > 1 or "do_sample" in s) and isinstance(s.get("forced_eos_token_id"), list):
         s["forced_eos_token_id"] = s["forced_eos_token_id"][0]  # which of two equal ones comes first is not defined
     return s
 

@@ -9,6 +9,7 @@
 #include "gen/fields.h"
 #include "gen/gen.h"
 #include "test.h"
+#include "tools/mkckpt_lib.h"
 
 /* ---- settings ---- */
 
@@ -228,6 +229,8 @@ static void processors(struct test *t)
         { "{}", { 0, 1, -2, 3, -4, 5, 0.5f, 2 } },
         { "{\"sequence_bias\": [[[0], 1.0], [[3, 2, 4], 2.0], [[1, 2, 4], 9.0], [[2, 5], -5.0]]}",
           { 1, 1, -2, 3, -2, 0, 0.5f, 2 } },
+        { "{\"sequence_bias\": [[[0], 1.0], [[1], 1.0], [[0], 2.0]]}",
+          { 2, 2, -2, 3, -4, 5, 0.5f, 2 } },
         { "{\"repetition_penalty\": 2.0}", { 0, 0.5f, -4, 1.5f, -4, 5, 0.5f, 2 } },
         { "{\"encoder_repetition_penalty\": 2.0}", { 0, 1, -1, 6, -4, 10, 0.5f, 2 } },
         { "{\"no_repeat_ngram_size\": 1}", { 0, -INF, -INF, -INF, -4, 5, 0.5f, 2 } },
@@ -738,6 +741,284 @@ static void streams(struct test *t)
     each_line(t, "generation/streams.jsonl", streams_as_recorded);
 }
 
+/* ---- with models ---- */
+
+static bool has_ort(struct test *t)
+{
+    const char *must = getenv("OM_REQUIRE_ORT");
+    struct om_error err = OM_ERROR_INIT;
+    const bool has = om_ort_version(NULL, NULL, &err) == 0;
+
+    if (!has && must && strcmp(must, "1") == 0)
+        test_check(t, false, __FILE__, __LINE__, "%s", om_error_text(&err));
+    else if (!has)
+        test_skip(t, "no ONNX Runtime");
+    om_error_release(&err);
+    return has;
+}
+
+static const char *path_in(struct om_arena *a, struct test *t, const char *name)
+{
+    return om_path_join(a, test_tmpdir(t), name);
+}
+
+/* A checkpoint of a golden, exported into the test's directory "out". */
+static struct om_model *model_of(struct test *t, struct om_arena *a, const char *golden,
+                                 enum om_model_class class)
+{
+    struct om_model_opts o = OM_MODEL_OPTS_INIT;
+    struct om_error err = OM_ERROR_INIT;
+    struct om_model *m = NULL;
+
+    o.model = path_in(a, t, "ckpt");
+    o.model_class = class;
+    o.do_export = true;
+    o.export_dir = path_in(a, t, "out");
+    CHECK_OK(t,
+             mkckpt_run(test_data(t, golden), o.model, &(const struct mkckpt_opts)MKCKPT_OPTS_INIT,
+                        &err),
+             &err);
+    CHECK_OK(t, om_model_open(NULL, &o, &m, &err), &err);
+    om_error_release(&err);
+    return m;
+}
+
+static void write_file(struct test *t, const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+
+    CHECK(t, f && fputs(text, f) >= 0 && fclose(f) == 0);
+}
+
+/* What config.json and generation_config.json say, and which of them counts. */
+static void model_settings(struct test *t)
+{
+    static const struct {
+        const char *config, *own; /* members of config.json; generation_config.json or NULL */
+        int64_t eos, forced_eos, pad, beams, max_length;
+    } cases[] = {
+        { "", NULL, 50256, -1, -1, 1, 20 }, /* the class' own */
+        { "\"eos_token_id\": null,", NULL, -1, -1, -1, 1, 20 },
+        { "\"eos_token_id\": 5, \"pad_token_id\": 6, \"num_beams\": 3, \"max_length\": 40,", NULL,
+          5, -1, 6, 3, 40 },
+        { "\"decoder\": {\"num_beams\": 2, \"eos_token_id\": 9},", NULL, 50256, -1, -1, 2, 20 },
+        { "\"eos_token_id\": 5,", "{\"eos_token_id\": 7, \"forced_eos_token_id\": 8}", 7, 8, -1, 1,
+          20 },
+        { "\"num_beams\": 3, \"max_length\": 20,", "{\"num_beams\": 4, \"max_length\": 30}", -1, -1,
+          -1, 3, 30 },
+        { "\"forced_eos_token_id\": 4,", "{}", -1, -1, -1, 1, 20 },
+    };
+    struct om_arena a = OM_ARENA_INIT(1 << 20);
+    struct om_model *m;
+
+    if (!has_ort(t))
+        return;
+    m = model_of(t, &a, "goldens/gpt2/text-generation-with-past", OM_MODEL_CAUSAL_LM);
+    om_model_free(m);
+    for (size_t i = 0; i < OM_COUNT(cases) && !test_failed(t); i++) {
+        const char *own = path_in(&a, t, "out/generation_config.json");
+        struct om_model_opts o = OM_MODEL_OPTS_INIT;
+        struct om_generation_config *c = NULL;
+        struct om_error err = OM_ERROR_INIT;
+
+        test_case(t, "%s %s", cases[i].config, cases[i].own ? cases[i].own : "alone");
+        write_file(t, path_in(&a, t, "out/config.json"),
+                   om_arena_printf(&a, "{%s \"model_type\": \"gpt2\"}", cases[i].config));
+        remove(own);
+        if (cases[i].own)
+            write_file(t, own, cases[i].own);
+        o.model = path_in(&a, t, "out");
+        o.model_class = OM_MODEL_CAUSAL_LM;
+        m = NULL;
+        CHECK_OK(t, om_model_open(NULL, &o, &m, &err), &err);
+        CHECK_OK(t, om_generation_config_open(NULL, m, &c, &err), &err);
+        if (c) {
+            CHECK_INT(t, c->eos_token_id.len ? c->eos_token_id.ids[0] : -1, cases[i].eos);
+            CHECK_INT(t, c->forced_eos_token_id.len ? c->forced_eos_token_id.ids[0] : -1,
+                      cases[i].forced_eos);
+            CHECK_INT(t, c->pad_token_id, cases[i].pad);
+            CHECK_INT(t, c->num_beams, cases[i].beams);
+            CHECK_INT(t, c->max_length, cases[i].max_length);
+            CHECK(t, !c->max_length_given);
+        }
+        om_generation_config_free(c);
+        om_model_free(m);
+        om_error_release(&err);
+    }
+    om_arena_release(&a);
+}
+
+/* Pieces of several rows as they come, until there are enough. */
+struct gathered {
+    int64_t ids[64], rows[64];
+    size_t n, enough;
+    struct om_ctx *cancel; /* instead of asking for no more */
+    bool wrong;
+};
+
+static bool gather(void *user, const struct om_stream_piece *piece)
+{
+    struct gathered *g = user;
+
+    g->wrong |= piece->text != NULL;
+    g->ids[g->n] = piece->id;
+    g->rows[g->n++] = (int64_t)piece->row;
+    if (g->n < g->enough)
+        return true;
+    if (g->cancel)
+        om_ctx_cancel(g->cancel);
+    return g->cancel != NULL;
+}
+
+static void streamed(struct test *t)
+{
+    static const int64_t ids[] = { 5, 6, 7, 8 };
+    struct om_arena a = OM_ARENA_INIT(1 << 20);
+    struct om_generate_inputs in = OM_GENERATE_INPUTS_INIT;
+    struct om_generate_opts o = OM_GENERATE_OPTS_INIT;
+    struct om_generation_config c = OM_GENERATION_CONFIG_INIT;
+    struct om_generated *out = NULL;
+    struct om_error err = OM_ERROR_INIT;
+    struct gathered g = { .enough = 6 };
+    struct om_ctx *ctx;
+    struct om_model *m;
+
+    if (!has_ort(t))
+        return;
+    m = model_of(t, &a, "goldens/gpt2/text-generation-with-past", OM_MODEL_CAUSAL_LM);
+    in.batch = in.length = 2;
+    in.ids = ids;
+    c.max_new_tokens = 8;
+    o.config = &c;
+    o.stream = gather;
+    o.stream_user = &g;
+    o.keep_scores = o.keep_logits = true;
+    if (!test_failed(t))
+        CHECK_OK(t, om_generate(NULL, m, &in, &o, &out, &err), &err);
+    if (out) { /* the listener had enough after three steps */
+        CHECK_INT(t, out->rows, 2);
+        CHECK_INT(t, out->length, 5);
+        CHECK_INT(t, out->prompt, 2);
+        CHECK_INT(t, out->steps, 3);
+        CHECK_INT(t, out->score_rows, 2);
+        CHECK(t, out->scores && out->logits && !out->sequence_scores && !out->beam_indices);
+        for (size_t i = 0; i < 6; i++) {
+            const int64_t id = out->ids[(i % 2) * 5 + 2 + i / 2];
+
+            CHECK_INT(t, g.rows[i], i % 2);
+            CHECK_INT(t, g.ids[i], id);
+            CHECK(t, out->scores[i * out->vocab + (size_t)id] ==
+                         out->logits[i * out->vocab + (size_t)id]);
+        }
+    }
+    CHECK(t, !g.wrong);
+    om_generated_free(out);
+    out = NULL;
+
+    ctx = om_ctx_new();
+    g = (struct gathered){ .enough = 4, .cancel = ctx };
+    if (!test_failed(t))
+        CHECK_INT(t, om_generate(ctx, m, &in, &o, &out, &err), OM_E_CANCELLED);
+    CHECK_INT(t, g.n, 4);
+    CHECK(t, out == NULL);
+    om_error_release(&err);
+
+    c.max_time = 0; /* is over with the first token */
+    g = (struct gathered){ .enough = 64 };
+    if (!test_failed(t))
+        CHECK_OK(t, om_generate(NULL, m, &in, &o, &out, &err), &err);
+    CHECK_INT(t, out ? out->length : 0, 3);
+    om_generated_free(out);
+    om_ctx_free(ctx);
+    om_model_free(m);
+    om_error_release(&err);
+    om_arena_release(&a);
+}
+
+static void refused_calls(struct test *t)
+{
+    static const int64_t ids[] = { 5, 6, 7, 8 }, mask[] = { 0, 2, 1, 1 };
+    struct om_generation_config c = OM_GENERATION_CONFIG_INIT, beams = c, big = c;
+    const struct {
+        struct om_generate_inputs in;
+        const struct om_generation_config *config;
+        om_stream_fn *stream;
+        const char *says;
+    } cases[] = {
+        { { sizeof(cases[0].in), 1, 0, NULL, NULL, NULL, 0 }, &c, NULL, "no bos_token_id" },
+        { { sizeof(cases[0].in), 1, 4, NULL, NULL, NULL, 0 }, &c, NULL, "4 tokens, but no ids" },
+        { { sizeof(cases[0].in), 0, 4, ids, NULL, NULL, 0 }, &c, NULL, "a batch of 0" },
+        { { 0, 1, 4, ids, NULL, NULL, 0 }, &c, NULL, "OM_GENERATE_INPUTS_INIT" },
+        { { sizeof(cases[0].in), 1, 4, ids, mask, NULL, 0 }, &c, NULL, "0 and 1, found 2" },
+        { { sizeof(cases[0].in), 1, 4, ids, NULL, NULL, 0 },
+          &beams,
+          gather,
+          "num_beams must be 1" },
+        { { sizeof(cases[0].in), 1, 4, ids, NULL, NULL, 0 }, &big, NULL, "vocabulary" },
+    };
+    struct om_arena a = OM_ARENA_INIT(1 << 20);
+    struct om_model *m;
+
+    if (!has_ort(t))
+        return;
+    beams.num_beams = 2;
+    big.forced_bos_token_id = 1 << 20;
+    m = model_of(t, &a, "goldens/gpt2/text-generation", OM_MODEL_CAUSAL_LM);
+    for (size_t i = 0; i < OM_COUNT(cases) && !test_failed(t); i++) {
+        struct om_generate_opts o = OM_GENERATE_OPTS_INIT;
+        struct om_generated *out = NULL;
+        struct om_error err = OM_ERROR_INIT;
+
+        test_case(t, "%s", cases[i].says);
+        o.config = cases[i].config;
+        o.stream = cases[i].stream;
+        CHECK_INT(t, om_generate(NULL, m, &cases[i].in, &o, &out, &err), OM_E_USAGE);
+        CHECK_HAS(t, om_error_text(&err), cases[i].says);
+        CHECK(t, out == NULL);
+        om_error_release(&err);
+    }
+    om_model_free(m);
+    om_arena_release(&a);
+}
+
+/* Models that do not generate, and one that is opened as what it is not. */
+static void other_models(struct test *t)
+{
+    static const struct {
+        const char *golden;
+        enum om_model_class open_as;
+        int code;
+        const char *says;
+    } cases[] = {
+        { "goldens/bert/feature-extraction", OM_MODEL_FEATURE_EXTRACTION, OM_E_UNSUPPORTED,
+          "input \"token_type_ids\": generation has no value for it" },
+        { "goldens/t5/text2text-generation", OM_MODEL_CUSTOM, OM_E_USAGE, "OM_MODEL_SEQ2SEQ_LM" },
+    };
+    static const int64_t ids[] = { 5, 6, 7, 8 };
+
+    if (!has_ort(t))
+        return;
+    for (size_t i = 0; i < OM_COUNT(cases) && !test_failed(t); i++) {
+        struct om_arena a = OM_ARENA_INIT(1 << 20);
+        struct om_model *m = model_of(t, &a, cases[i].golden, cases[i].open_as);
+        struct om_generate_inputs in = OM_GENERATE_INPUTS_INIT;
+        struct om_generated *out = NULL;
+        struct om_error err = OM_ERROR_INIT;
+
+        test_case(t, "%s", cases[i].golden);
+        in.length = 4;
+        in.ids = ids;
+        if (m) {
+            CHECK_INT(t, om_generate(NULL, m, &in, NULL, &out, &err), cases[i].code);
+            CHECK_HAS(t, om_error_text(&err), cases[i].says);
+        }
+        om_generated_free(out);
+        om_model_free(m);
+        om_error_release(&err);
+        om_arena_release(&a);
+    }
+}
+
 const struct test_entry t_gen[] = {
     { "settings", settings },
     { "refused_settings", refused_settings },
@@ -754,5 +1035,9 @@ const struct test_entry t_gen[] = {
     { "refused_searches", refused_searches },
     { "stop_strings", stop_strings },
     { "streams", streams },
+    { "model_settings", model_settings },
+    { "streamed", streamed },
+    { "refused_calls", refused_calls },
+    { "other_models", other_models },
     TEST_END,
 };
