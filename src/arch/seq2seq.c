@@ -163,9 +163,10 @@ static om_val embed(om_scope s, const struct om_seq2seq *c, om_val words, om_val
     const bool first = c->form->embed_norm && c->form->embed_norm_first && decoder;
     om_val x = om_embed_with(om_sub(s, "embed_tokens"), words, ids);
 
-    x = om_scale(s, x, c->scale ? sqrt((double)c->hidden) : 1.0);
     if (first)
         x = om_layer_norm(norm, x, EPS);
+    else if (c->scale)
+        x = om_scale(s, x, sqrt((double)c->hidden));
     x = om_add(s, x, positions(om_sub(s, "embed_positions"), c, ids, past));
     return c->form->embed_norm && !first ? om_layer_norm(norm, x, EPS) : x;
 }

@@ -15,7 +15,7 @@ enum om_seq2seq_positions {
 struct om_seq2seq_form {
     bool pre_norm; /* normalization before each block and after the last layer, not after blocks */
     bool embed_norm;       /* "layernorm_embedding" */
-    bool embed_norm_first; /* in a decoder it comes before positions are added */
+    bool embed_norm_first; /* of a decoder: before positions are added, in place of a scale */
     bool own_vocabularies; /* "share_encoder_decoder_embeddings" is read */
     bool own_tables;       /* without tied embeddings each side may have a table of its own */
     bool start_is_last;    /* a classifier's decoder starts with the last token of the text */

@@ -2,8 +2,8 @@
 """tests/golden/record.py CONFIG_DIR TASK OUT: record a golden, as tests/data/README.md describes it.
 
 CONFIG_DIR holds the config.json of a tiny model (two layers, hidden size 32, vocabulary 99 are plenty). The model gets weights by
-formula, PyTorch computes the outputs of two cases, and Optimum's export says how files, inputs and outputs are called. For models of
-one file: encoders, and decoders with and without past.
+formula, PyTorch computes the outputs of two cases per file, and Optimum's export says how files, inputs and outputs are called. For
+encoders, and for decoders and encoder-decoders with and without past.
 
 Needs Python with torch, transformers, optimum-onnx[onnxruntime], onnx and safetensors, in the versions of tests/data/README.md."""
 import json
@@ -20,10 +20,14 @@ from optimum.exporters.onnx import main_export
 from optimum.exporters.tasks import TasksManager
 from safetensors import safe_open
 from safetensors.torch import save_file
-from transformers import AutoConfig, DynamicCache
+from transformers import AutoConfig, DynamicCache, EncoderDecoderCache
+from transformers.modeling_outputs import BaseModelOutput
 
 PACKAGES = ("optimum", "optimum-onnx", "transformers", "torch", "onnx", "onnxruntime")
 CASES = ((2, 16, 0), (3, 5, 3))  # batch, new tokens, length of the past
+ONE_TOKEN = ((2, 1, 4), (3, 1, 6))
+ENCODER_LENGTHS = (9, 6)
+CACHE = ("decoder.key", "decoder.value", "encoder.key", "encoder.value")
 
 
 def values(name, count, scale, offset):
@@ -77,14 +81,17 @@ def make_inputs(inputs, config, sizes, seed):
     batch, length, past = sizes
     generator = torch.Generator().manual_seed(seed)
     extents = {"batch_size": batch, "sequence_length": length, "num_choices": 3, "past_sequence_length": past,
-               "past_sequence_length + sequence_length": past + length}
+               "past_sequence_length + sequence_length": past + length, "decoder_sequence_length": length,
+               "past_decoder_sequence_length": past, "encoder_sequence_length": ENCODER_LENGTHS[seed]}
     made = {}
     for port in inputs:
         shape = [extents.get(d, d) for d in port["dims"]]
-        if port["name"] == "attention_mask":
-            made["attention_mask"] = torch.ones(shape, dtype=torch.int64)
+        if port["name"] in ("attention_mask", "encoder_attention_mask"):
+            made[port["name"]] = torch.ones(shape, dtype=torch.int64)
             for row in range(1, batch):
-                made["attention_mask"][row, ..., shape[-1] - row:] = 0
+                made[port["name"]][row, ..., shape[-1] - row:] = 0
+        elif port["name"] == "use_cache_branch":
+            made["use_cache_branch"] = torch.tensor([seed > 0])
         elif port["name"] == "position_ids":
             made["position_ids"] = torch.arange(past, past + length).expand(batch, length).clone()
         elif port["dtype"] == "FLOAT":
@@ -116,6 +123,69 @@ def run(model, made, outputs):
     return result
 
 
+def end_texts(made, config):
+    """A classifier's decoder is read where the text ends: each text has one end, its last token."""
+    ids, mask = made["input_ids"], made["attention_mask"]
+    ids[ids == config.eos_token_id] = (config.eos_token_id + 3) % config.vocab_size
+    ids[torch.arange(len(ids)), mask.sum(1) - 1] = config.eos_token_id
+
+
+def cached(made):
+    """The cache of an encoder-decoder among the inputs; None where there is none or it is not read."""
+    layers = sum(k.startswith("past_key_values.") for k in made) // len(CACHE)
+    if layers == 0 or not made.get("use_cache_branch", True):
+        return None
+    return EncoderDecoderCache.from_legacy_cache(
+        tuple(tuple(made[f"past_key_values.{i}.{kind}"] for kind in CACHE) for i in range(layers)))
+
+
+def run_decoder(model, made, outputs):
+    """The same for the decoder of an encoder-decoder; with a cache the encoder's states are not read."""
+    mask, cache = made["encoder_attention_mask"], cached(made)
+    states = made.get("encoder_hidden_states", torch.zeros(*mask.shape, model.config.d_model))
+    with torch.no_grad():
+        got = model(encoder_outputs=BaseModelOutput(last_hidden_state=states), attention_mask=mask,
+                    decoder_input_ids=made["input_ids"], past_key_values=cache)
+    result = {}
+    for port in outputs:
+        name = port["name"]
+        if not name.startswith("present."):
+            result[name] = got[name]
+        elif cache is None or ".encoder." not in name:
+            _, layer, kind = name.split(".", 2)
+            result[name] = got.past_key_values.to_legacy_cache()[int(layer)][CACHE.index(kind)]
+    return result
+
+
+def run_file(stem, model, made, outputs):
+    if stem == "encoder_model":
+        return run(model.get_encoder(), made, outputs)
+    return (run_decoder if "decoder" in stem else run)(model, made, outputs)
+
+
+def sizes_of(stem, case):
+    one_token = stem == "decoder_with_past_model" or stem == "decoder_model_merged" and case > 0
+    return (ONE_TOKEN if one_token else CASES)[case]
+
+
+def record_cases(stem, file, model, task, recorded):
+    for i in range(len(CASES)):
+        made = make_inputs(file["inputs"], model.config, sizes_of(stem, i), seed=i)
+        if task == "text-classification" and model.config.is_encoder_decoder:
+            end_texts(made, model.config)
+        outputs = run_file(stem, model, made, file["outputs"])
+        for kind, group in (("inputs", made), ("outputs", outputs)):
+            recorded.update({f"{stem}/{i}/{kind}/{k}": v.contiguous().clone() for k, v in group.items()})
+        omitted = [p["name"] for p in file["outputs"] if p["name"] not in outputs]
+        yield {"id": f"{stem}/{i}", "source": "pytorch"} | ({"omitted_outputs": omitted} if omitted else {})
+
+
+def describe(path):
+    graph = onnx.load(path)
+    return {"opset": graph.opset_import[0].version, "ir_version": graph.ir_version,
+            "inputs": ports(graph.graph.input), "outputs": ports(graph.graph.output)}
+
+
 def main(config_dir, task, out):
     config = AutoConfig.from_pretrained(config_dir)
     plain = task.removesuffix("-with-past")
@@ -133,21 +203,16 @@ def main(config_dir, task, out):
         for name in ("config.json", "generation_config.json"):
             if (exported / name).exists():
                 shutil.copy(exported / name, out / name)
-        graph = onnx.load(exported / "model.onnx")
         files = {p.name: p.stat().st_size for p in sorted(exported.iterdir())}
-    file = {"opset": graph.opset_import[0].version, "ir_version": graph.ir_version,
-            "inputs": ports(graph.graph.input), "outputs": ports(graph.graph.output)}
+        described = {p.name: describe(p) for p in sorted(exported.glob("*.onnx"))}
     recorded, cases = {}, []
-    for i, (batch, length, past) in enumerate(CASES):
-        made = make_inputs(file["inputs"], config, (batch, length, past), seed=i)
-        for kind, group in (("inputs", made), ("outputs", run(model, made, file["outputs"]))):
-            recorded.update({f"model/{i}/{kind}/{k}": v.contiguous() for k, v in group.items()})
-        cases.append({"id": f"model/{i}", "source": "pytorch"})
+    for name, file in described.items():
+        cases += record_cases(name.removesuffix(".onnx"), file, model, plain, recorded)
     save_file(recorded, out / "cases.safetensors")
     lines = ",\n".join(f"{json.dumps(k)}:{json.dumps(v, separators=(',', ':'))}" for k, v in tensors.items())
     (out / "tensors.json").write_text('{"tensors":{\n' + lines + "\n}}\n")
     signature = {"model_type": config.model_type, "task": task, "model_class": cls.__name__, "export_kwargs": {},
-                 "versions": {p: metadata.version(p) for p in PACKAGES}, "files": files, "onnx": {"model.onnx": file},
+                 "versions": {p: metadata.version(p) for p in PACKAGES}, "files": files, "onnx": described,
                  "atol": 1e-5, "cases": cases}
     (out / "signature.json").write_text(json.dumps(signature, indent=1) + "\n")
 

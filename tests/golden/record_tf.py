@@ -16,18 +16,22 @@ TEXT = dict(vocab_size=67, hidden_size=16, num_hidden_layers=2, num_attention_he
 DISTILBERT = dict(vocab_size=67, dim=16, n_layers=2, n_heads=4, hidden_dim=24, max_position_embeddings=40)
 GPT2 = dict(vocab_size=67, n_embd=16, n_layer=2, n_head=4, n_positions=40, pad_token_id=1, bos_token_id=2, eos_token_id=3)
 T5 = dict(vocab_size=67, d_model=16, d_kv=4, d_ff=24, num_layers=2, num_heads=4, relative_attention_num_buckets=8)
+BART = dict(vocab_size=67, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=4, decoder_attention_heads=2)
+BART |= dict(encoder_ffn_dim=24, decoder_ffn_dim=20, max_position_embeddings=20, pad_token_id=1)
 LABELS = dict(num_labels=3)
 PADDED = dict(pad_token_id=1)
 SHARDS = "-sharded"
 SAFETENSORS = "-safetensors"
 CASES = (
     ("albert-fill-mask" + SHARDS, "AlbertForMaskedLM", TEXT | dict(embedding_size=8)),
+    ("bart-text2text-generation", "BartForConditionalGeneration", BART | dict(scale_embedding=True)),
     ("bert-fill-mask", "BertForMaskedLM", TEXT),
     ("bert-fill-mask" + SAFETENSORS, "BertForMaskedLM", TEXT),
     ("camembert-multiple-choice", "CamembertForMultipleChoice", TEXT | PADDED),
     ("distilbert-question-answering", "DistilBertForQuestionAnswering", DISTILBERT),
     ("electra-multiple-choice", "ElectraForMultipleChoice", TEXT | dict(embedding_size=8)),
     ("gpt2-text-generation" + SHARDS, "GPT2LMHeadModel", GPT2),
+    ("marian-text2text-generation" + SAFETENSORS, "MarianMTModel", BART | dict(decoder_vocab_size=67)),
     ("mpnet-feature-extraction", "MPNetModel", TEXT | PADDED | dict(relative_attention_num_buckets=8)),
     ("roberta-token-classification", "RobertaForTokenClassification", TEXT | PADDED | LABELS),
     ("t5-text2text-generation", "T5ForConditionalGeneration", T5 | dict(feed_forward_proj="gated-gelu", tie_word_embeddings=False)),
@@ -45,7 +49,7 @@ def make_inputs(model, rng):
         inputs = {name: np.stack([value, value[::-1]]) for name, value in inputs.items()}
     if model.config.model_type in ("albert", "bert", "electra"):
         inputs["token_type_ids"] = rng.integers(0, 2, inputs["input_ids"].shape)
-    if model.config.model_type == "t5":
+    if model.config.is_encoder_decoder:
         inputs["decoder_input_ids"] = rng.integers(4, 67, (3, 5))
     return inputs
 
