@@ -27,19 +27,20 @@ struct om_pipeline;
 struct om_pipeline_opts {
     uint32_t struct_size; /* set by OM_PIPELINE_OPTS_INIT; lets the struct grow */
     const char *task;     /* "question-answering", "ner", ...: see om_pipeline_task() */
-    const char *
-        model; /* a checkpoint, an exported directory or an id of the Hub, as for om_model_open() */
-    const char
-        *tokenizer; /* a directory, a tokenizer.json or an id of the Hub; NULL: the model's */
+    /* A checkpoint, an exported directory or an id of the Hub, as for om_model_open(). */
+    const char *model;
+    /* A directory, a tokenizer.json or an id of the Hub; NULL: the model's. */
+    const char *tokenizer;
     /* How to open the model: revision, cache_dir, export_dir, session, ... NULL: the defaults. Its
      * model, model_class and task are not read. */
     const struct om_model_opts *model_opts;
     size_t batch_size; /* windows that one run of the model takes at most; 0: 8 */
     size_t threads;    /* batches of one call that run at the same time; 0: 1 */
     /* A JSON object of the parameters that Transformers' pipeline(...) takes, as defaults of every
-     * call: {"top_k": 3}. It may have "batch_size", which wins over the one above, and
-     * "tokenizer_kwargs": {"model_max_length", "padding_side", "truncation_side", "pad_token",
-     * "model_input_names"}, which the tokenizer would be given when it is loaded. NULL: none. */
+     * call: {"top_k": 3}. "tokenizer_kwargs" among them is what the tokenizer would be given when
+     * it is loaded: "model_max_length", "padding_side", "truncation_side", "pad_token",
+     * "model_input_names". "batch_size" stands in for a 0 above, and gives lists of features as
+     * JSON the vectors of the padding that they have in the original. NULL: none. */
     const char *init;
 };
 #define OM_PIPELINE_OPTS_INIT                          \

@@ -46,10 +46,11 @@ struct om_pipeline {
     struct om_model *own_model; /* NULL: somebody else's */
     struct om_tokenizer *own_tokenizer;
     struct om_json *init;
-    struct om_json *config;                      /* config.json */
-    size_t batch_size, threads, init_batch_size; /* the last one as the caller gave it; 0: not */
-    void *params;                                /* the task's, for calls that say nothing else */
-    const void *state;                           /* the task's own */
+    struct om_json *config; /* config.json */
+    size_t batch_size, threads;
+    size_t init_batch_size;            /* of the construction parameters; 0: not there */
+    void *params;                      /* the task's, for calls that say nothing else */
+    const void *state;                 /* the task's own */
     const char *outputs[PIPE_OUTPUTS]; /* that a window's rows come from; NULL: none further */
     bool per_token;                    /* a row for each token, else one for the window */
 };

@@ -270,13 +270,14 @@ static int set_up(struct om_pipeline *p, const struct om_pipeline_opts *o, struc
     p->params = om_arena_copy(&p->arena, p->task->defaults, p->task->params_size);
     if (!p->params)
         return pipe_no_memory(err);
-    p->init_batch_size = o->batch_size;
     p->threads = OM_MAX(o->threads, 1);
     if (p->task->open)
         OM_TRY(p->task->open(p, err));
     if (o->init)
         OM_TRY(om_wrap(err, read_init(p, o->init, err), "parameters of the pipeline"));
-    p->batch_size = p->init_batch_size ? p->init_batch_size : BATCH_SIZE;
+    p->batch_size = o->batch_size        ? o->batch_size
+                    : p->init_batch_size ? p->init_batch_size
+                                         : BATCH_SIZE;
     return check_init(p, err);
 }
 

@@ -6,11 +6,12 @@
 
 struct params {
     struct pipe_coding coding;
-    int64_t top_k;       /* OM_TOP_K_ALL: all of them */
-    bool has_top_k;      /* somebody asked for a number, or for all: results are lists then */
-    bool call_has_top_k; /* the call itself, not the construction */
-    enum om_choice return_all_scores;
-    int function; /* enum om_function */
+    int64_t top_k;  /* OM_TOP_K_ALL: all of them */
+    bool has_top_k; /* somebody asked for a number, or for all: results are sorted lists then */
+    bool call_has_top_k;              /* the call itself, not the construction */
+    enum om_choice return_all_scores; /* an older name for a top_k of all or 1 */
+    enum om_choice config_all_scores; /* the same of the configuration, for each call */
+    int function;                     /* enum om_function */
 };
 
 static const struct params defaults = { .top_k = 1 };
@@ -64,17 +65,20 @@ static int open_task(struct om_pipeline *p, struct om_error *err)
 
     /* A key of the configuration that older checkpoints have. */
     if (om_model_config_bool(p->model, "return_all_scores", &all))
-        params->return_all_scores = all ? OM_YES : OM_NO;
+        params->config_all_scores = params->return_all_scores = all ? OM_YES : OM_NO;
     return pipe_need_output(p, 0, "logits", err);
 }
 
-/* Construction is over: what it said about top_k is not what a call says. */
+/* After the construction, what it said about top_k is not what a call says. */
 static int check(const struct pipe_reader *r, void *params)
 {
     struct params *const p = params;
 
     if (p->function == OM_FUNCTION_UNSET)
         p->function = (int)function_of(om_model_get_info(r->p->model));
+    if (!p->call_has_top_k && p->return_all_scores != OM_UNSET)
+        p->top_k = p->return_all_scores == OM_YES ? OM_TOP_K_ALL : 1;
+    p->return_all_scores = p->config_all_scores;
     if (p == r->p->params)
         p->call_has_top_k = false;
     return 0;
@@ -202,9 +206,10 @@ static int list_labels(struct pipe_call *c, const float *scores, size_t n, bool 
     return 0;
 }
 
-static bool all_unsorted(const struct params *p)
+/* The best label alone, which is no list. */
+static bool single(const struct params *p)
 {
-    return !p->has_top_k && p->return_all_scores == OM_YES;
+    return !p->has_top_k && p->top_k == 1;
 }
 
 static int finish(struct pipe_call *c, const struct pipe_item *item, void *result,
@@ -215,8 +220,8 @@ static int finish(struct pipe_call *c, const struct pipe_item *item, void *resul
     struct logits *const x = item->windows[0].kept;
 
     apply((enum om_function)p->function, x->at, x->len);
-    OM_TRY(list_labels(c, x->at, x->len, !all_unsorted(p), out, err));
-    if (!all_unsorted(p))
+    OM_TRY(list_labels(c, x->at, x->len, p->has_top_k || single(p), out, err));
+    if (p->has_top_k || single(p))
         out->len = take(p->top_k, out->len);
     return 0;
 }
@@ -237,7 +242,7 @@ static void json(const struct pipe_call *c, const void *result, struct om_buf *b
     const struct params *const p = c->params;
     const struct om_labels *const r = result;
 
-    if (!p->has_top_k && !all_unsorted(p)) {
+    if (single(p)) {
         json_label(b, r->at);
         return;
     }
