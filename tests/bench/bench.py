@@ -249,6 +249,71 @@ def against_original(bench, model):
         compare(f"latency, batch x length {shape}", shape, embedded, 1.0)
 
 
+def quantized_by_original(bench, original):
+    """The original's int8 file of its export, made once."""
+    out = original.parent / "quantized"
+    if not (out / "model_quantized.onnx").exists():
+        command = [bench.original_cli, "onnxruntime", "quantize", "--onnx_model", original.parent, "--avx512_vnni", "-o", out]
+        subprocess.run(command, check=True, capture_output=True)
+    return out / "model_quantized.onnx"
+
+
+def quantization(bench, model):
+    """int8: how much faster than float32, next to what the original's quantizer gains on its own export."""
+    plain = bench.dir / "out/embedded/model.onnx"
+    out = bench.dir / "out/int8"
+    command = [bench.cli, "onnxruntime", "quantize", "-q", "--onnx_model", plain, "--avx512_vnni", "-o", out]
+    fresh(out)
+    took, peak = run_watched(command)
+    ours = out / "model_quantized.onnx"
+    original = bench.original(model)
+    pairs = [(plain, ours)] + ([(original, quantized_by_original(bench, original))] if original else [])
+    rounds = {f: [] for pair in pairs for f in pair}
+    for _ in range(ROUNDS):
+        for f, results in rounds.items():
+            results.append(session(bench, f, *SHAPES))
+    gain = lambda pair, shape: statistics.median(a[shape] for a in rounds[pair[0]]) / statistics.median(
+        b[shape] for b in rounds[pair[1]])
+    bench.table.head("DistilBERT base, dynamic int8 (avx512_vnni)")
+    bench.table.row("quantize", seconds(took))
+    bench.table.row("  peak anonymous memory", megabytes(peak), "", peak / MB, 64, "MB")
+    bytes_ = [f.stat().st_size for f in (ours, plain)]
+    bench.table.row("size", megabytes(bytes_[0]), f"{megabytes(bytes_[1])}  float32", bytes_[0] / bytes_[1], 0.26, "x")
+    for shape in SHAPES:
+        own = gain(pairs[0], shape)
+        if original:
+            theirs = gain(pairs[1], shape)
+            bench.table.row(f"float32 time / int8 time, {shape}", f"{own:.2f}", f"{theirs:.2f}  original", theirs / own, 1.0, "x")
+        else:
+            bench.table.row(f"float32 time / int8 time, {shape}", f"{own:.2f}", "no OPTIMUM_VENV")
+
+
+def blocks(bench, name, title):
+    """1 GB of bfloat16 to 4 bits, against a copy of it."""
+    model = bench.export_once(bench.checkpoint(name), name, "--weights-dtype", "keep") / "model.onnx"
+    out, copy = bench.dir / "out/int4", bench.dir / "out/copy"
+    bench.table.head(title)
+    for more in [], ["--asymmetric"]:
+        command = [bench.cli, "onnxruntime", "quantize", "-q", "--onnx_model", model, "--int4", *more, "-o", out]
+
+        def timed_quantize():
+            fresh(out)
+            return run_timed(command)
+
+        def timed_copy():
+            fresh(copy)
+            return run_timed(["cp", "--reflink=never", model, copy])
+
+        ours, cp = medians(timed_quantize, timed_copy)
+        bench.table.row(f"quantize --int4 {' '.join(more)}", seconds(ours), f"{seconds(cp)}  cp", ours / cp, 4, "x")
+        fresh(out)
+        peak = run_watched(command)[1]
+        bench.table.row("  peak anonymous memory", megabytes(peak), "", peak / MB, 128, "MB")
+        shutil.rmtree(copy)
+    shutil.rmtree(out)
+    shutil.rmtree(model.parent)
+
+
 def size(bench, name, title, limit, *arguments):
     model = bench.checkpoint(name)
     bytes_of = lambda *files: sum(f.stat().st_size for f in files)
@@ -381,10 +446,12 @@ def main(build, full_size):
     export_in_place(bench, model)
     validation(bench, model, validated)
     against_original(bench, model)
+    quantization(bench, model)
     size(bench, "gpt2-text-generation", "GPT-2, text-generation-with-past", 1.01)
     shared = ("--weights", "safetensors")
     size(bench, "t5-small-text2text-generation", "T5-small with past, four files, shared weights", 1.02, *shared)
     conversion(bench, "llama-0.5b-bf16-text-generation", "Llama 0.5B, a bfloat16 checkpoint (1002 MB)")
+    blocks(bench, "llama-0.5b-bf16-text-generation", "Llama 0.5B, a bfloat16 file (1002 MB) to 4 bits")
     torch_checkpoint(bench, "llama-0.5b-bf16-text-generation")
     generation(bench, "llama-0.5b-bf16-text-generation")
     tokenizers(bench, pathlib.Path(full_size).parent / "tokenizers")

@@ -1,0 +1,177 @@
+"""Files quantized here and by Optimum: the same operators, names and bytes; ONNX Runtime runs both to the same numbers.
+
+Also blocks of few bits against ONNX Runtime's own kernels, float16 against float32, and MiniLM's embeddings by every preset.
+"""
+
+import json
+import logging
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import numpy_helper
+from onnxruntime.capi import _pybind_state
+from optimum.onnxruntime import ORTQuantizer
+from optimum.onnxruntime.configuration import AutoQuantizationConfig, ORTConfig
+
+from common import CLI, DATA, Report, checkpoint, export, onnx_files, scratch
+
+TASKS = ["bert/text-classification", "distilbert/question-answering", "gpt2/text-generation-with-past",
+         "llama/text-generation-with-past", "t5/text2text-generation-with-past"]
+SEEDS = ["attention", "conv", "lstm", "mixed"]
+PRESETS = [("avx2", False, False), ("arm64", True, False), ("avx512", True, True), ("avx512_vnni", False, False)]
+
+
+def run_cli(*args):
+    result = subprocess.run([CLI, "onnxruntime", "quantize", "-q", *map(str, args)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr.strip()[-300:]
+
+
+def contents(path):
+    """Nodes by scope and name, initializers by scope and name."""
+    nodes, tensors = {}, {}
+
+    def visit(graph, scope):
+        for t in graph.initializer:
+            tensors[scope, t.name] = numpy_helper.to_array(t)
+        for n in graph.node:
+            key = scope, n.name or f"{n.op_type} {n.output[0]}"
+            nodes[key] = n
+            for a in n.attribute:
+                if a.type == onnx.AttributeProto.GRAPH:
+                    visit(a.g, f"{scope}/{n.name}.{a.name}")
+
+    visit(onnx.load(path).graph, "")
+    return nodes, tensors
+
+
+def described(node):
+    attributes = sorted(a.SerializeToString() for a in node.attribute if a.type != onnx.AttributeProto.GRAPH)
+    return node.op_type, node.domain, list(node.input), list(node.output), attributes
+
+
+def same_files(ours, theirs):
+    onnx.checker.check_model(ours)
+    (nodes, tensors), (their_nodes, their_tensors) = contents(ours), contents(theirs)
+    assert nodes.keys() == their_nodes.keys(), f"nodes {sorted(nodes.keys() ^ their_nodes.keys())[:3]}"
+    for key, node in nodes.items():
+        assert described(node) == described(their_nodes[key]), f"node {key}"
+    assert tensors.keys() == their_tensors.keys(), f"tensors {sorted(tensors.keys() ^ their_tensors.keys())[:3]}"
+    for key, t in tensors.items():
+        other = their_tensors[key]
+        assert (t.dtype, t.shape, t.tobytes()) == (other.dtype, other.shape, other.tobytes()), f"tensor {key}"
+    onnxruntime.InferenceSession(ours, providers=["CPUExecutionProvider"])
+    return f"{len(nodes)} nodes, {len(tensors)} tensors"
+
+
+def against_optimum(file, preset, per_channel, reduce_range, directory):
+    config = getattr(AutoQuantizationConfig, preset)(is_static=False, per_channel=per_channel)
+    config.reduce_range = reduce_range
+    ours, theirs = pathlib.Path(directory) / "ours", pathlib.Path(directory) / "theirs"
+    ORTQuantizer(file, config=None).quantize(quantization_config=config, save_dir=theirs)
+    ORTConfig(quantization=config).save_pretrained(directory)
+    run_cli("--onnx_model", file, "-c", pathlib.Path(directory) / "ort_config.json", "-o", ours)
+    name = f"{file.stem}_quantized.onnx"
+    return same_files(str(ours / name), str(theirs / name))
+
+
+def same_config(preset, file, directory):
+    """ort_config.json is Optimum's, byte for byte."""
+    ORTConfig(quantization=getattr(AutoQuantizationConfig, preset)(is_static=False, per_channel=False)).save_pretrained(
+        directory)
+    run_cli("--onnx_model", file, f"--{preset}", "-o", pathlib.Path(directory) / "out")
+    texts = [(pathlib.Path(directory) / d / "ort_config.json").read_text() for d in (".", "out")]
+    assert texts[0] == texts[1], texts[1]
+
+
+def tool_blocks(w, bits, size, symmetric):
+    """What ONNX Runtime's tool makes of a [K, N] weight."""
+    k, n = w.shape
+    blocks, per_byte = -(-k // size), 8 // bits
+    packed = np.zeros((n, blocks, size // per_byte), np.uint8)
+    scales = np.zeros((n, blocks), np.float32)
+    zeros = np.zeros((n, -(-blocks // per_byte)), np.uint8)
+    padded = np.pad(w, ((0, blocks * size - k), (0, 0)))
+    function = _pybind_state.quantize_matmul_4bits if bits == 4 else _pybind_state.quantize_matmul_8bits
+    function(packed, padded, scales, zeros, size, n, k, symmetric)
+    return {f"_Q{bits}": packed, "_scales": scales} | ({} if symmetric else {"_zero_points": zeros})
+
+
+def blocks(bits, size, symmetric, directory):
+    rng = np.random.default_rng(bits * 1000 + size)
+    k, n = 70, 6
+    w = {"w": rng.standard_normal((k, n)).astype(np.float32), "t": rng.standard_normal((n, k)).astype(np.float32)}
+    w["w"][:32, 1] = 0
+    helper, shape = onnx.helper, onnx.helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"], "mm"), helper.make_node("Gemm", ["x", "t"], ["z"], "g", transB=1)],
+        "g", [shape("x", 1, ["n", k])], [shape("y", 1, ["n", n]), shape("z", 1, ["n", n])],
+        [numpy_helper.from_array(v, name) for name, v in w.items()])
+    file = pathlib.Path(directory) / "b.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), file)
+    more = [] if symmetric else ["--asymmetric"]
+    run_cli("--onnx_model", file, f"--int{bits}", "--block_size", size, *more, "-o", pathlib.Path(directory) / "out")
+    _, tensors = contents(pathlib.Path(directory) / "out/b_quantized.onnx")
+    for name, weight in (("w", w["w"]), ("t", np.ascontiguousarray(w["t"].T))):
+        for ending, t in tool_blocks(weight, bits, size, symmetric).items():
+            assert np.array_equal(tensors["", name + ending], t), name + ending
+
+
+def embeddings(model, arguments, least):
+    """The mean cosine of MiniLM's embeddings with PyTorch's. Dynamic int8 loses what the original's files lose: they are equal."""
+    from safetensors.numpy import load_file
+    from transformers import AutoTokenizer
+
+    recorded = DATA / "real/all-MiniLM-L6-v2"
+    texts = json.loads((recorded / "texts.json").read_text())
+    want = load_file(recorded / "expected.safetensors")["outputs/sentence_embedding"]
+    tokens = dict(AutoTokenizer.from_pretrained(model)(texts, padding=True, return_tensors="np"))
+    with scratch() as directory:
+        out = pathlib.Path(directory) / "onnx"
+        export(model, out)
+        run_cli("--onnx_model", out, *arguments, "-o", pathlib.Path(directory) / "q")
+        file = str(pathlib.Path(directory) / "q/model_quantized.onnx")
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        names = {i.name for i in session.get_inputs()}
+        got = session.run(["sentence_embedding"], {k: v for k, v in tokens.items() if k in names})[0]
+    a, b = (x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True) for x in (got, want))
+    cosine = float((a * b).sum(axis=1).mean())
+    assert cosine >= least, f"cosine {cosine:.4f}"
+    return f"cosine {cosine:.5f}"
+
+
+def main(minilm):
+    logging.disable(logging.WARNING)
+    report = Report()
+    for task in TASKS:
+        with scratch() as directory:
+            out = pathlib.Path(directory) / "onnx"
+            export(checkpoint(task.removesuffix("-with-past"), directory), out, "--task", task.split("/")[1])
+            for i, file in enumerate(onnx_files(out)):
+                for preset in PRESETS if i == 0 else PRESETS[:1]:
+                    if file.stem != "decoder_model_merged": # the original's branches each get a copy of the weights
+                        with scratch() as work:
+                            report.check(f"{task} {file.name} {preset}", against_optimum, file, *preset, work)
+            with scratch() as work:
+                report.check(f"ort_config.json of {task}", same_config, "avx2", out, work)
+    for seed in SEEDS:
+        for preset in PRESETS:
+            with scratch() as work:
+                file = DATA / "fuzz/quantize" / f"{seed}.onnx"
+                report.check(f"{seed} {preset}", against_optimum, file, *preset, work)
+    for bits in (4, 8):
+        for size in (16, 32, 128):
+            for symmetric in (True, False):
+                with scratch() as work:
+                    report.check(f"{bits} bits, blocks of {size}, symmetric {symmetric}", blocks, bits, size, symmetric, work)
+    for arguments, least in (("--avx2", 0.9), ("--avx512", 0.9), ("--avx2 --per_channel", 0.98), ("--arm64 --per_channel", 0.98),
+                             ("--int8", 0.999), ("--int4 --hqq", 0.95), ("--float16", 0.99999)):
+        report.check(f"MiniLM {arguments}", embeddings, minilm, arguments.split(), least)
+    report.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
