@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cli/conversation.h"
 #include "cli/filter.h"
 
 #include <optimum/tokenizer.h>
@@ -362,6 +363,31 @@ static int answer_batch(const struct om_tokenizer *tok, const struct om_json *li
     return rc;
 }
 
+/* A conversation: what its template makes of it, and the ids of that. */
+static int answer_chat(const struct om_tokenizer *tok, const struct om_json *line,
+                       struct request *r, struct om_buf *out, struct om_error *err)
+{
+    struct om_encoding *e = NULL;
+    struct om_text text;
+    char *rendered;
+    int rc;
+
+    OM_TRY(conversation_of_line(tok, line, &rendered, &text.len, err));
+    text.ptr = rendered;
+    r->opts.no_special_tokens = true; /* the template has put them in */
+    rc = om_tokenizer_encode(tok, &text, NULL, &r->opts, &e, err);
+    if (rc == 0) {
+        om_buf_adds(out, "{\"rendered\":");
+        om_buf_json_string(out, (om_sv){ text.ptr, text.len });
+        om_buf_addc(out, ',');
+        write_encoding(out, e, false);
+        close_object(out);
+    }
+    om_encoding_free(e);
+    free(rendered);
+    return rc;
+}
+
 static int answer(void *user, const struct om_json *line, struct om_buf *out, struct om_error *err)
 {
     const struct om_json *const batch = om_json_get(line, "batch");
@@ -371,6 +397,8 @@ static int answer(void *user, const struct om_json *line, struct om_buf *out, st
     OM_TRY(get_request(line, &r, err));
     if (om_json_kind(batch) == OM_JSON_ARRAY)
         return answer_batch(tok, batch, &r, out, err);
+    if (om_json_get(line, "messages"))
+        return answer_chat(tok, line, &r, out, err);
     return answer_one(tok, line, &r, out, err);
 }
 
@@ -485,6 +513,27 @@ static int print_texts(struct cli *cli, const struct om_tokenizer *tok,
     return status;
 }
 
+/* The conversation of texts: its text, then its tokens. */
+static int print_chat(struct cli *cli, const struct om_tokenizer *tok, const struct opt_args *texts,
+                      struct request *r, bool json)
+{
+    struct om_error err = OM_ERROR_INIT;
+    struct om_text text;
+    char *rendered;
+
+    if (conversation_of_texts(tok, texts, &rendered, &text.len, &err) < 0)
+        return cli_report(cli, &err);
+    text.ptr = rendered;
+    r->opts.no_special_tokens = true;
+    if (!json) {
+        fwrite(rendered, 1, text.len, stdout);
+        printf("\n\n");
+    }
+    const int status = print_text(cli, tok, &text, NULL, r, json);
+    free(rendered);
+    return status;
+}
+
 /* ---- the command ---- */
 
 static int save_files(struct cli *cli, const struct om_tokenizer *tok, const char *dir)
@@ -503,7 +552,7 @@ int cmd_tokenize(struct cli *cli, int argc, char **argv)
     struct om_tokenizer *tok;
     struct opt_args texts = { NULL, 0 };
     int64_t max_length = 0, stride = 0;
-    bool json = false;
+    bool json = false, chat = false;
     int status;
     const struct opt opts[] = {
         OPT_GROUP("arguments"),
@@ -516,13 +565,18 @@ int cmd_tokenize(struct cli *cli, int argc, char **argv)
                 "cut to N tokens; what is left over follows as further windows"),
         OPT_INT(0, "stride", &stride, "N", 0,
                 "tokens that neighbouring windows share (default: 0)"),
+        OPT_FLAG(0, "chat", &chat,
+                 "the texts are what user and model say in turn: show what the model's chat "
+                 "template makes of them, and its tokens"),
         OPT_FLAG(0, "json", &json, "print one JSON object for each text"),
         OPT_STR(0, "save", &save, "DIR",
                 "write the tokenizer's files into DIR; tokenizer.json is made from older ones", 0),
         FILTER_OPTIONS(&f, "read JSON lines from FILE, or from standard input for -, and write one "
                            "for each: text (or a list of words), pair, add_special_tokens, "
                            "truncation and padding in, "
-                           "ids, offsets and so on out"),
+                           "ids, offsets and so on out; or messages, tools, documents, "
+                           "chat_template, add_generation_prompt, continue_final_message and "
+                           "variables of the template in, rendered as well out"),
         OPT_END
     };
 
@@ -541,6 +595,8 @@ int cmd_tokenize(struct cli *cli, int argc, char **argv)
         status = save_files(cli, tok, save);
     else if (f.input)
         status = filter_lines(cli, &f, answer, tok);
+    else if (chat)
+        status = print_chat(cli, tok, &texts, &r, json);
     else
         status = print_texts(cli, tok, &texts, pair, &r, json);
     om_tokenizer_free(tok);

@@ -174,6 +174,31 @@ OM_API int om_tokenizer_decode(const struct om_tokenizer *tok, const uint32_t *i
 OM_API int om_tokenizer_join(const struct om_tokenizer *tok, const struct om_text *tokens, size_t n, char **text, size_t *len,
                              struct om_error *err);
 
+/* ---- chat templates ---- */
+
+/* What goes into a conversation beside its messages. JSON texts end with a NUL; NULL: none. */
+struct om_chat_opts {
+    size_t struct_size;
+    const char *tools;         /* a list of JSON schemas of functions */
+    const char *documents;     /* a list of objects, for templates that retrieve */
+    const char *variables;     /* an object: what else the template may use ({"enable_thinking": false}) */
+    const char *chat_template; /* the name of one of the tokenizer's, or a template; NULL: "tool_use" with tools, else "default" */
+    bool add_generation_prompt;  /* end with what begins an answer */
+    bool continue_final_message; /* end in the middle of the last message, which is to be continued */
+    const int64_t *now;          /* what strftime_now() shows in local time, in seconds since 1970; NULL: the clock */
+};
+#define OM_CHAT_OPTS_INIT { sizeof(struct om_chat_opts), NULL, NULL, NULL, NULL, false, false, NULL }
+
+/* The text of a conversation: messages is a JSON list of objects such as {"role": "user", "content": "Hi"}. The template is the one of
+ * chat_template.jinja, additional_chat_templates/ or tokenizer_config.json. It is rendered as Transformers does, within bounds of time,
+ * memory and size; an error names template and line, and is what the template itself says where it refuses the messages (OM_E_USAGE).
+ * *text is malloc'ed and followed by a NUL; len may be NULL. opts may be NULL. */
+OM_API int om_tokenizer_apply_chat_template(const struct om_tokenizer *tok, const char *messages, const struct om_chat_opts *opts,
+                                            char **text, size_t *len, struct om_error *err);
+/* The same, encoded. No special tokens are added to those of the template, whatever encode (which may be NULL) says. */
+OM_API int om_tokenizer_encode_chat(const struct om_tokenizer *tok, const char *messages, const struct om_chat_opts *opts,
+                                    const struct om_encode_opts *encode, struct om_encoding **out, struct om_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -420,7 +420,7 @@ FILTER(jj_slices)
 static struct jj_args rest_of(const struct jj_args *a, size_t n)
 {
     return (struct jj_args){
-        .pos = a->pos + n, .len = a->len - n, .named = a->named, .named_len = a->named_len
+        .pos = a->len > n ? a->pos + n : NULL, .len = a->len - n, .named = a->named, .named_len = a->named_len
     };
 }
 

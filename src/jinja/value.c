@@ -703,7 +703,7 @@ bool jj_iterate(struct jj_run *r, jj_val v, const jj_val **items, size_t *len)
         *items = keys(r, v.dict);
         *len = v.dict->len;
     } else if (v.type == JJ_SEQ) {
-        *items = v.seq->items + v.seq->taken;
+        *items = v.seq->items ? v.seq->items + v.seq->taken : NULL;
         *len = v.seq->len - v.seq->taken;
         if (v.seq->kind == JJ_GENERATOR)
             v.seq->taken = v.seq->len;

@@ -57,24 +57,6 @@ static void read_max_length(const struct om_json *j, struct om_tokenizer_info *i
         info->model_max_length = length < 9e18 ? (uint64_t)length : UINT64_MAX;
 }
 
-/* A text, or a list of {"name", "template"} of which "default" counts. */
-static int read_chat_template(struct tok_loader *l, const struct om_json *j,
-                              struct om_tokenizer_info *info)
-{
-    const struct om_json *v = om_json_get(j, "chat_template");
-    om_sv name, text;
-
-    for (size_t i = 0; i < om_json_len(v) && om_json_kind(v) == OM_JSON_ARRAY; i++) {
-        const struct om_json *const item = om_json_at(v, i);
-        if (om_json_str(om_json_get(item, "name"), &name) && om_sv_is(name, "default"))
-            v = om_json_get(item, "template");
-    }
-    if (!om_json_str(v, &text))
-        return 0;
-    info->chat_template = om_arena_str(l->arena, text);
-    return info->chat_template ? 0 : tok_loader_no_memory(l);
-}
-
 /* Classes whose model_input_names lack token_type_ids although their post-processors give some. */
 static const char *const untyped_classes[] = { "DistilBertTokenizer", "DPRReaderTokenizer" };
 
@@ -110,7 +92,6 @@ static int read_config(struct tok_loader *l, const struct om_json *j,
     om_sv class_name;
 
     OM_TRY(read_tokens(l, j, info));
-    OM_TRY(read_chat_template(l, j, info));
     read_side(j, "padding_side", &info->padding_side);
     read_side(j, "truncation_side", &info->truncation_side);
     read_max_length(j, info);
@@ -207,6 +188,8 @@ int tok_info_read(struct tok_builder *b, const char *dir)
         rc = read_file(b, dir, "config.json", &path, &model);
     if (rc == 0)
         add_class(b->tok, config, model);
+    if (rc == 0)
+        rc = om_wrap(b->loader.err, tok_chat_read(b, dir, config), "%s", dir);
     om_json_free(map);
     om_json_free(config);
     om_json_free(model);

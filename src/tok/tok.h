@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "tok/added.h"
+#include "tok/chat.h"
 #include "tok/model.h"
 #include "tok/post.h"
 #include "tok/stage.h"
@@ -28,6 +29,7 @@ struct om_tokenizer {
     struct om_padding padding;
     bool has_truncation, has_padding, trims;
     struct om_tokenizer_info info;
+    struct tok_chat chat;
     const char *dir, *file; /* where it was opened from; file NULL: converted from dir; dir NULL: from memory */
     struct tok_regexes regexes;
     struct {

@@ -90,4 +90,51 @@ static void memory(struct test *t)
     }
 }
 
-const struct test_entry t_fault_tok[] = { { "memory", memory }, TEST_END };
+/* ---- conversations ---- */
+
+static const char chat_template[] =
+    "{% set ns = namespace(s='') %}{% macro m(a, b=1) %}{{ a ~ b }}{{ caller() if caller }}{% "
+    "endmacro %}"
+    "{% for x in messages %}{% set ns.s = ns.s + x.content|upper %}{{ m(x.role|title) }}"
+    "{% call m([x.content, {'a': 1.5}]|tojson(indent=2)) %}{{ loop.index }}{% endcall %}{% endfor "
+    "%}"
+    "{{ ns.s.split('I')|map('trim')|join('-') }}{{ '%05.1f|%s' % (2.5, tools) }}{{ "
+    "'{:>5}'.format(1) }}"
+    "{{ messages|sort(attribute='role')|map(attribute='role')|list }}{{ messages[::-1]|length }}"
+    "{{ [3, 1, 2]|sort|unique|list }}{{ 'a b'.replace('a', 'c')|indent }}{{ messages[-1].content "
+    "}}";
+
+static int converse(void *user, struct om_error *err)
+{
+    struct om_chat_opts opts = OM_CHAT_OPTS_INIT;
+    char *rendered = NULL;
+    int rc;
+
+    opts.tools = "[{\"name\": \"f\"}]";
+    opts.variables = "{\"x\": [1, {\"y\": null}]}";
+    opts.chat_template = chat_template;
+    opts.continue_final_message = true;
+    rc = om_tokenizer_apply_chat_template(user,
+                                          "[{\"role\": \"user\", \"content\": \"Hi it is I\"}, "
+                                          "{\"role\": \"assistant\", \"content\": \"Well\"}]",
+                                          &opts, &rendered, NULL, err);
+    free(rendered);
+    return rc;
+}
+
+static void conversations(struct test *t)
+{
+    struct om_error err = OM_ERROR_INIT;
+    struct om_tokenizer *tok = NULL;
+
+    CHECK_OK(t, tok_open_text(om_sv_str(sources[2]), &tok, &err), &err);
+    fault_sweep(t, FAULT_MEMORY, converse, NULL, tok);
+    om_tokenizer_free(tok);
+    om_error_release(&err);
+}
+
+const struct test_entry t_fault_tok[] = {
+    { "memory", memory },
+    { "conversations", conversations },
+    TEST_END,
+};

@@ -273,6 +273,49 @@ static void run_batch(struct run *r, const struct om_json *j)
     free(texts);
 }
 
+/* ---- conversations ---- */
+
+static char *json_text(const struct om_json *v)
+{
+    struct om_buf b = OM_BUF_INIT((size_t)1 << 26);
+
+    if (om_json_kind(v) == OM_JSON_NULL)
+        return NULL;
+    om_json_write(&b, v, 0);
+    return b.ptr;
+}
+
+/* Every key is a variable of the template as well: enable_thinking. */
+static void run_chat(struct run *r, const struct om_json *line)
+{
+    struct om_chat_opts opts = OM_CHAT_OPTS_INIT;
+    struct om_error err = OM_ERROR_INIT;
+    char *messages = json_text(om_json_get(line, "messages")), *variables = json_text(line);
+    char *tools = json_text(om_json_get(line, "tools")), *text = NULL;
+    om_sv want = { NULL, 0 };
+    size_t len = 0;
+
+    opts.tools = tools;
+    opts.variables = variables;
+    om_json_bool(om_json_get(line, "add_generation_prompt"), &opts.add_generation_prompt);
+    const bool works = om_json_str(om_json_get(line, "rendered"), &want);
+    const int rc = om_tokenizer_apply_chat_template(r->tok, messages, &opts, &text, &len, &err);
+    if (works && rc < 0)
+        differ(r, "%s", om_error_text(&err));
+    else if (!works && rc == 0)
+        differ(r, "rendered, expected an error");
+    else if (works && !om_sv_eq(want, (om_sv){ text, len }))
+        differ(r, "rendered \"%.*s\", expected \"%.*s\"", (int)len, text, OM_SV(want));
+    else if (!works && om_json_str(om_json_get(line, "error"), &want) &&
+             !strstr(om_error_text(&err), want.ptr))
+        differ(r, "\"%s\", expected \"%.*s\"", om_error_text(&err), OM_SV(want));
+    om_error_release(&err);
+    free(messages);
+    free(variables);
+    free(tools);
+    free(text);
+}
+
 static void run_decode(struct run *r, const struct om_json *j)
 {
     const struct om_json *const list = om_json_get(j, "ids");
@@ -365,6 +408,7 @@ static bool run_dir(const char *dir)
     run_file(&r, "cases.jsonl", run_case);
     run_file(&r, "batch.jsonl", run_batch);
     run_file(&r, "decode.jsonl", run_decode);
+    run_file(&r, "chat.jsonl", run_chat);
     om_tokenizer_free(tok);
     printf("%s %s: %zu of %zu lines equal\n", r.failed ? "FAILED" : "ok  ", dir, r.lines - r.failed,
            r.lines);
