@@ -77,6 +77,14 @@ static bool has_output(const struct om_session *s, const char *name)
     return false;
 }
 
+static bool has_input(const struct om_session *s, const char *name)
+{
+    for (size_t i = 0; i < om_session_input_count(s); i++)
+        if (strcmp(om_session_input(s, i)->name, name) == 0)
+            return true;
+    return false;
+}
+
 /* ---- the cache ---- */
 
 /* Heads that an axis "batch_size x num_heads" of older exports multiplies the sequences by. */
@@ -480,6 +488,52 @@ static int run_step(struct om_model_decoder *d, struct om_arena *a, const struct
     return 0;
 }
 
+/* Frequencies that follow from the length of what is read at once: parts of a prompt would get
+ * those of shorter ones. */
+static bool depends_on_length(const struct om_model *m)
+{
+    static const char *const types[] = { "\"dynamic\"", "\"longrope\"", "\"su\"" };
+    const char *config = om_model_get_info(m)->config;
+
+    for (size_t i = 0; i < OM_COUNT(types); i++)
+        if (strstr(config, types[i]))
+            return true;
+    return false;
+}
+
+/* How many ids of each row may be read at once. Graphs give the logits of all of them. */
+static size_t most_at_once(const struct om_model_decoder *d)
+{
+    const size_t most = d->in.most_logits ? d->in.most_logits : OM_DECODER_LOGITS;
+    const struct om_session *s = d->first.session;
+    size_t row = sizeof(float);
+
+    if (!d->caches || d->later.session != s || d->states.rank || has_input(s, "use_cache_branch") ||
+        depends_on_length(d->m))
+        return SIZE_MAX;
+    for (size_t i = 0; i < om_session_output_count(s); i++) {
+        const struct om_session_port *p = om_session_output(s, i);
+
+        if (strcmp(p->name, "logits") == 0 && p->rank == 3 && p->dims[2] > 0)
+            row *= (size_t)p->dims[2];
+    }
+    return OM_MAX(most / row / d->rows, (size_t)1);
+}
+
+static int run_parts(struct om_model_decoder *d, struct om_arena *a, const struct om_seqs *q,
+                     struct om_logits *out, struct om_error *err)
+{
+    const size_t most = d->done ? SIZE_MAX : most_at_once(d);
+
+    while (d->caches && q->len - d->done > most) {
+        struct om_seqs part = *q;
+
+        part.len = d->done + most;
+        OM_TRY(run_step(d, a, &part, out, err));
+    }
+    return run_step(d, a, q, out, err);
+}
+
 static int step(void *user, const struct om_seqs *seqs, struct om_logits *out, struct om_error *err)
 {
     struct om_model_decoder *d = user;
@@ -488,7 +542,7 @@ static int step(void *user, const struct om_seqs *seqs, struct om_logits *out, s
 
     if (seqs->rows != d->rows)
         return om_fail(err, OM_E_INTERNAL, "%zu sequences in place of %zu", seqs->rows, d->rows);
-    rc = om_wrap(err, run_step(d, &a, seqs, out, err), "%s", om_model_get_info(d->m)->file);
+    rc = om_wrap(err, run_parts(d, &a, seqs, out, err), "%s", om_model_get_info(d->m)->file);
     om_arena_release(&a);
     return rc;
 }

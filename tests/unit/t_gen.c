@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "gen/decoder.h"
 #include "gen/fields.h"
 #include "gen/gen.h"
 #include "test.h"
@@ -935,6 +936,51 @@ static void streamed(struct test *t)
     om_arena_release(&a);
 }
 
+/* The logits behind a prompt, which is read at once or in parts. */
+static void prompt_logits(struct test *t, const struct om_model *m, size_t most, float *out)
+{
+    static int64_t ids[] = { 0, 0, 5, 6, 7, 8, 9, 0, 11, 12, 13, 14, 15, 16 };
+    static const int64_t mask[] = { 0, 0, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1 };
+    const struct om_decoder_input in = { 2, 7, NULL, mask, true, most };
+    const struct om_seqs seqs = { ids, 2, 7, 7 };
+    struct om_model_decoder *d = NULL;
+    struct om_error err = OM_ERROR_INIT;
+    struct om_logits logits = { 0 };
+
+    CHECK_OK(t, om_model_decoder_new(m, &in, &d, &err), &err);
+    if (d) {
+        const struct om_decoder steps = om_model_decoder_steps(d);
+
+        CHECK_OK(t, steps.step(steps.user, &seqs, &logits, &err), &err);
+    }
+    for (size_t r = 0; r < logits.rows; r++)
+        memcpy(out + r * 99, om_logits_row(&logits, r), 99 * sizeof(*out));
+    CHECK_INT(t, logits.vocab, 99);
+    om_model_decoder_free(d);
+    om_error_release(&err);
+}
+
+static void long_prompt(struct test *t)
+{
+    struct om_arena a = OM_ARENA_INIT(1 << 20);
+    float whole[2 * 99], parts[2 * 99];
+    struct om_model *m;
+
+    if (!has_ort(t))
+        return;
+    m = model_of(t, &a, "goldens/llama/text-generation-with-past", OM_MODEL_CAUSAL_LM);
+    if (m)
+        prompt_logits(t, m, 0, whole);
+    for (size_t n = 1; m && n < 7; n++) {
+        test_case(t, "%zu at once", n);
+        prompt_logits(t, m, n * 2 * 99 * sizeof(float), parts);
+        for (size_t i = 0; i < 2 * 99; i++)
+            CHECK(t, fabsf(parts[i] - whole[i]) < 1e-5f);
+    }
+    om_model_free(m);
+    om_arena_release(&a);
+}
+
 static void refused_calls(struct test *t)
 {
     static const int64_t ids[] = { 5, 6, 7, 8 }, mask[] = { 0, 2, 1, 1 };
@@ -1037,6 +1083,7 @@ const struct test_entry t_gen[] = {
     { "streams", streams },
     { "model_settings", model_settings },
     { "streamed", streamed },
+    { "long_prompt", long_prompt },
     { "refused_calls", refused_calls },
     { "other_models", other_models },
     TEST_END,
