@@ -4,6 +4,7 @@
 #   builds     gcc and clang, debug and release: unit, golden and command-line tests in each, and the same bytes from all four
 #   sanitized  the whole of tests/run.sh on the ASan+UBSan build, every fault of every export tried, many kills
 #   threads    ThreadSanitizer on what runs in several threads
+#   soak       10 minutes (SOAK_SECONDS) of calls from 8 threads, on the ASan+UBSan build and on the ThreadSanitizer build
 #   lean       a build without BLAS; exports without ONNX Runtime
 #   install    the installed library through pkg-config, shared and static
 #   fuzz       libFuzzer, FUZZ_SECONDS (60) for each target
@@ -78,15 +79,28 @@ builds()
 sanitized()
 {
     build sanitized gcc -Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false || return
-    OM_FAULT_FULL=1 CRASH_KILLS=${CRASH_KILLS:-100} FUZZ_RUNS=${FUZZ_RUNS:-200000} suite "sanitized" "$here/run.sh" "$all/sanitized"
+    SOAK_SECONDS=6 OM_FAULT_FULL=1 CRASH_KILLS=${CRASH_KILLS:-100} FUZZ_RUNS=${FUZZ_RUNS:-200000} suite "sanitized" "$here/run.sh" "$all/sanitized"
+}
+
+# setarch -R: ThreadSanitizer of older compilers does not know the address layout of newer kernels
+with_tsan()
+{
+    TSAN_OPTIONS="suppressions=$here/tsan.supp:ignore_noninstrumented_modules=1:halt_on_error=1" setarch -R "$@"
 }
 
 threads()
 {
     build threads gcc -Dbuildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false || return
-    # setarch -R: ThreadSanitizer of older compilers does not know the address layout of newer kernels
-    TSAN_OPTIONS="suppressions=$here/tsan.supp:ignore_noninstrumented_modules=1:halt_on_error=1" \
-        suite "threads: sessions and threads" setarch -R "$all/threads/tests/unit" session thread ref hub
+    suite "threads: sessions and threads" with_tsan "$all/threads/tests/unit" session thread ref hub model
+}
+
+# A quarantine of freed memory that is full soon, so that it does not look like growth.
+soak()
+{
+    build sanitized gcc -Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false &&
+        ASAN_OPTIONS=$ASAN_OPTIONS:quarantine_size_mb=16 suite "soak with ASan and UBSan" "$here/soak/run.sh" "$all/sanitized"
+    build threads gcc -Dbuildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false &&
+        suite "soak with ThreadSanitizer" with_tsan "$here/soak/run.sh" "$all/threads"
 }
 
 # ---- lean ----
@@ -180,10 +194,10 @@ fuzz()
     done
 }
 
-[ $# -gt 0 ] || set -- builds sanitized threads lean install fuzz
+[ $# -gt 0 ] || set -- builds sanitized threads soak lean install fuzz
 for part; do
     case $part in
-    builds | sanitized | threads | lean | fuzz) $part ;;
+    builds | sanitized | threads | soak | lean | fuzz) $part ;;
     install) install_all ;;
     *) fail "no such part: $part" ;;
     esac

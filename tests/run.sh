@@ -38,13 +38,16 @@ pipelines()
 suite rules "$here/rules/run.sh" "$build"
 suite unit "$build/tests/unit"
 suite golden "$build/tests/golden/test_golden"
+suite checkpoints "$build/tests/golden/test_checkpoints"
 suite tokenizers "$build/tests/golden/test_tokenizers"
 suite pipelines-as-filters python3 "$here/golden/pipeline_filter.py" "$build"
 suite pipelines pipelines
+suite generation "$build/tests/golden/test_generation"
 suite command-line "$here/cli/run.sh" "$build"
 suite hub "$here/hub/run.sh" "$build"
 suite fault-injection "$build/tests/fault/fault"
 suite crash "$here/crash/run.sh" "$build"
 suite examples "$here/examples/run.sh" "$build"
+SOAK_SECONDS=${SOAK_SECONDS:-6} suite soak "$here/soak/run.sh" "$build"
 suite fuzz fuzz
 counts
