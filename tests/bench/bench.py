@@ -398,6 +398,29 @@ def generation(bench, name):
     shutil.rmtree(out)
 
 
+def questions(bench, model, data):
+    """What the pipeline costs over the model alone, and how fast many questions are beside the original's pipeline."""
+    out = bench.export_once(model, "pipeline", "--task", "question-answering")
+    call = (out, data / "tokenizers/minilm", data / "pipelines/qa-bert/cases.jsonl")
+    run = lambda *command: json.loads(subprocess.run([*command, *call], check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    rounds, loads = [], []
+    for _ in range(3):
+        rounds.append(run(bench.build / "tests/bench/pipeline"))
+        loads.append(session(bench, out / "model.onnx", "1x16")["load"])
+    ours = {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}
+    bench.table.head("Question answering, DistilBERT base, from text to answers")
+    start = statistics.median(r["open"] + r["first"] - load - r["bare"] for r, load in zip(rounds, loads))
+    bench.table.row("first answer, over session load and run", seconds(start), "", start, 0.2, " s")
+    bench.table.row("a question", seconds(ours["question"]), f"{seconds(ours['bare'])}  the model alone", ours["ratio"], 1.05, "x")
+    if bench.python:
+        theirs = run(bench.python, pathlib.Path(__file__).parent / "pipeline_peer.py")
+        if theirs["answers"] != ours["answers"]:
+            sys.exit("the original's pipeline gives other answers")
+        name = f"200 questions ({ours['batch']:.1f} a second)"
+        bench.table.row(name, seconds(200 / ours["batch"]), f"{seconds(200 / theirs['batch'])}  original", theirs["batch"] / ours["batch"], 1.0, "x")
+    shutil.rmtree(out)
+
+
 def corpus(bench, data):
     """Lines of many scripts: the texts of the recorded calls, over and over."""
     file = bench.dir / "corpus.txt"
@@ -455,6 +478,7 @@ def main(build, full_size):
     torch_checkpoint(bench, "llama-0.5b-bf16-text-generation")
     generation(bench, "llama-0.5b-bf16-text-generation")
     tokenizers(bench, pathlib.Path(full_size).parent / "tokenizers")
+    questions(bench, model, pathlib.Path(full_size).parent)
     print(f"\n{bench.table.missed} limits missed (medians of {ROUNDS} interleaved runs)")
     busy = os.getloadavg()[1] - 1  # what runs here by itself counts for about one
     if busy > os.cpu_count() / 2:

@@ -3,9 +3,10 @@
  * usage: pipeline MODEL TOKENIZER CASES.jsonl [BATCH_SIZE [THREADS]]
  *
  * Takes the questions of CASES (lines with {"inputs": {"question", "context"}}) in turn, until
- * there are 200. Prints "open SECONDS", "first SECONDS" (the first answer after that), "question
- * SECONDS" and "bare SECONDS" (medians of answering one question, and of running the model on the
- * same ids, by turns), "batch QUESTIONS_PER_SECOND" for all 200 in one call. */
+ * there are 200. Prints an object: "open", "first" (the first answer after that), "load" (a session
+ * alone), "question" and "bare" (medians of answering one question, and of running the model on the
+ * same ids, by turns) and "ratio" (the median of theirs) in seconds; "batch", questions a second,
+ * all 200 in one call; "answers", a sum over their places. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -180,22 +181,27 @@ static int measure_questions(const struct om_pipeline *p, const struct questions
         OM_TRY(measure_one(p, q, i % q->n, &whole[i], &alone[i], err));
         ratio[i] = whole[i] / alone[i];
     }
-    printf("question %.6f\n", median(whole, ROUNDS));
-    printf("bare %.6f\n", median(alone, ROUNDS));
-    printf("ratio %.4f\n", median(ratio, ROUNDS));
+    printf("\"question\": %.6f, \"bare\": %.6f, ", median(whole, ROUNDS), median(alone, ROUNDS));
+    printf("\"ratio\": %.4f, ", median(ratio, ROUNDS));
     return 0;
 }
 
 static int measure(const struct om_pipeline *p, const struct questions *q, struct om_error *err)
 {
+    const struct om_answers *answers = NULL;
     double start = now();
+    size_t places = 0;
 
     OM_TRY(answer(p, q->at, 1, err));
-    printf("first %.6f\n", now() - start);
+    printf("\"first\": %.6f, ", now() - start);
     OM_TRY(measure_questions(p, q, err));
     start = now();
-    OM_TRY(answer(p, q->at, q->n, err));
-    printf("batch %.2f\n", (double)q->n / (now() - start));
+    OM_TRY(om_pipeline_answer(p, q->at, q->n, NULL, &answers, err));
+    printf("\"batch\": %.2f, ", (double)q->n / (now() - start));
+    for (size_t i = 0; i < q->n; i++)
+        places += answers[i].len ? answers[i].at[0].start + 3 * answers[i].at[0].end : 0;
+    printf("\"answers\": %zu}\n", places);
+    om_pipeline_release(answers);
     return 0;
 }
 
@@ -223,7 +229,7 @@ int main(int argc, char **argv)
     if (rc == 0)
         rc = om_pipeline_open(NULL, &o, &p, &err);
     if (rc == 0) {
-        printf("open %.6f\n", now() - start);
+        printf("{\"open\": %.6f, ", now() - start);
         rc = measure(p, &q, &err);
     }
     if (rc < 0)
