@@ -22,7 +22,7 @@ int cmd_run(struct cli *cli, int argc, char **argv)
                 OPT_REQUIRED),
         OPT_CHOICE(
             0, "executor", &executor, executors,
-            "what runs it (default: onnxruntime); reference takes files that optimum-cli wrote"),
+            "what runs it (default: onnxruntime); reference takes any file of known operators"),
         OPT_END
     };
 

@@ -3,8 +3,7 @@
 #include <optimum/session.h>
 
 #include "ckpt/ckpt.h"
-#include "onnx/onnx.h"
-#include "ref/ref.h"
+#include "ref/model.h"
 
 /* The tensors of a file as inputs; data stay in the mapping. */
 static int load_inputs(struct om_arena *a, const struct om_ckpt *ck, struct om_tensor **out,
@@ -34,22 +33,23 @@ static int load_inputs(struct om_arena *a, const struct om_ckpt *ck, struct om_t
 static int run_reference(struct om_ctx *ctx, const char *model, const struct om_tensor *inputs,
                          size_t n, const char *output, struct om_arena *a, struct om_error *err)
 {
-    const struct om_ref_opts opts = { .ctx = ctx };
-    struct om_onnx_file *file = NULL;
-    struct om_graph *g = NULL;
+    const struct om_ref_model_opts opts = { .ctx = ctx };
+    struct om_ref_model *prepared;
     struct om_tensor *outputs;
+    struct om_doc *doc;
     size_t n_outputs;
-    int rc = om_onnx_open(a, model, &file, &g, err);
+    int rc = om_doc_open(a, model, &doc, err);
 
     if (rc < 0)
         return rc;
-    rc = om_ref_run(g, inputs, n, &opts, a, &outputs, &n_outputs, err);
+    rc = om_ref_model_new(doc, &prepared, err);
+    if (rc == 0)
+        rc = om_ref_model_run(prepared, inputs, n, &opts, a, &outputs, &n_outputs, err);
     if (rc < 0)
         rc = om_wrap(err, rc, "%s", model);
     else
         rc = om_safetensors_write(output, outputs, n_outputs, err);
-    om_graph_free(g);
-    om_onnx_close(file);
+    om_doc_close(doc);
     return rc;
 }
 

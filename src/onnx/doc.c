@@ -492,3 +492,31 @@ int om_doc_weight(struct om_doc *d, const struct om_doc_tensor *t, struct om_wei
                                .bytes = t->bytes };
     return 0;
 }
+
+int om_doc_nibbles(struct om_doc *d, const struct om_doc_tensor *t, struct om_weight *out,
+                   struct om_error *err)
+{
+    if (t->type != OM_DOC_INT4 && t->type != OM_DOC_UINT4)
+        return om_fail(err, OM_E_INTERNAL, "tensor \"%.*s\" is not of four bits", OM_SV(t->name));
+    if (!t->message.ptr)
+        return om_fail(err, OM_E_UNSUPPORTED, "tensor \"%.*s\" cannot be read", OM_SV(t->name));
+    return om_onnx_read_nibbles(d->file, t->message, t->bytes, true, out, err);
+}
+
+int om_doc_attr_tensor(struct om_doc *d, const struct om_doc_attr *a, struct om_doc_tensor *out,
+                       struct om_error *err)
+{
+    struct om_doc_tensor t = { .name = { "", 0 } };
+    struct om_doc_tensors list = { .items = &t, .len = 0, .cap = 1 };
+    struct reader r = { .d = d, .arena = d->arena, .err = err };
+    om_sv rest = a->message, msg;
+    const int rc = om_pb_next_bytes(&rest, PB_ATTR_T, &msg, err);
+
+    if (rc <= 0)
+        return rc < 0 ? rc
+                      : om_fail(err, OM_E_FORMAT, "attribute \"%.*s\" has no tensor",
+                                OM_SV(a->name));
+    OM_TRY(read_tensor(&r, msg, &list));
+    *out = t;
+    return 0;
+}

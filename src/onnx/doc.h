@@ -157,6 +157,14 @@ int om_doc_clean(struct om_doc *d, struct om_error *err);
 int om_doc_weight(struct om_doc *d, const struct om_doc_tensor *t, struct om_weight *out,
                   struct om_error *err);
 
+/* The bytes of an int4 or uint4 tensor of the file, as a weight of uint8; the low half of a byte
+ * comes first. */
+int om_doc_nibbles(struct om_doc *d, const struct om_doc_tensor *t, struct om_weight *out,
+                   struct om_error *err);
+/* The tensor that attribute a holds (its field t). */
+int om_doc_attr_tensor(struct om_doc *d, const struct om_doc_attr *a, struct om_doc_tensor *out,
+                       struct om_error *err);
+
 /* ---- element types ---- */
 
 /* The element type of every value, as far as the operators say: types[...] by om_doc_types_find().

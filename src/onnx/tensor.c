@@ -339,3 +339,28 @@ int om_onnx_read_tensor(struct om_onnx_file *f, om_sv msg, bool external, struct
     *out = w;
     return 0;
 }
+
+int om_onnx_read_nibbles(struct om_onnx_file *f, om_sv msg, uint64_t bytes, bool external,
+                         struct om_weight *out, struct om_error *err)
+{
+    struct tensor t = { .location = PB_LOCATION_DEFAULT };
+    struct om_weight w = { .dtype = OM_U8, .src_dtype = OM_U8, .rank = 1, .bytes = bytes };
+    int64_t *dims;
+    int rc = om_pb_read(msg, tensor_rules, OM_COUNT(tensor_rules), &t, err);
+
+    w.name = t.name;
+    if (rc == 0 && t.n_segments > 0)
+        rc = om_fail(err, OM_E_UNSUPPORTED, "a tensor in segments");
+    dims = om_arena_alloc(f->arena, sizeof(*dims));
+    if (rc == 0 && !dims)
+        rc = om_fail(err, OM_E_NOMEM, "out of memory");
+    if (rc == 0) {
+        *dims = (int64_t)bytes;
+        w.dims = dims;
+        rc = read_data(f, msg, &t, external, &w, err);
+    }
+    if (rc < 0)
+        return om_wrap(err, rc, "tensor \"%.*s\"", OM_SV(t.name));
+    *out = w;
+    return 0;
+}

@@ -7,20 +7,14 @@
 #include <math.h>
 
 #include "base/thread.h"
+#include "ref/loops.h"
 
-typedef void ref_loop(void *out, const void *const *in, const int64_t *step, int64_t n,
-                      double param);
-
-/* The loops of an operator by dtype; NULL: not defined. */
-struct loops {
-    ref_loop *f32, *f64, *i64, *boolean;
-};
-
-static ref_loop *pick_loop(const struct loops *l, enum om_dtype dtype)
+ref_loop *om_ref_pick_loop(const struct ref_loops *l, enum om_dtype dtype)
 {
     return dtype == OM_F32    ? l->f32
            : dtype == OM_F64  ? l->f64
            : dtype == OM_I64  ? l->i64
+           : dtype == OM_U64  ? l->u64
            : dtype == OM_BOOL ? l->boolean
                               : NULL;
 }
@@ -52,10 +46,8 @@ static void job_range(void *user, size_t begin, size_t end)
     om_ref_view_each(&j->view, (int64_t)begin, (int64_t)end, job_run, j);
 }
 
-enum { GRAIN_CHEAP = 1 << 17, GRAIN_DEAR = 1 << 13 }; /* elements that are worth a thread */
-
 /* Broadcast the n_in operands, make the output and fill it. */
-static int elementwise(struct ref_call *c, const struct ref_tensor *const *in, unsigned n_in,
+int om_ref_elementwise(struct ref_call *c, const struct ref_tensor *const *in, unsigned n_in,
                        struct ref_tensor *out, enum om_dtype out_dtype, ref_loop *loop,
                        double param, size_t grain)
 {
@@ -81,50 +73,15 @@ static int elementwise(struct ref_call *c, const struct ref_tensor *const *in, u
 
 /* ---- one operand ---- */
 
-#define LOOP1(name, T, C, R, expr)                                                               \
-    static void name(void *out, const void *const *in, const int64_t *step, int64_t n, double p) \
-    {                                                                                            \
-        R *o = out;                                                                              \
-        const T *a = in[0];                                                                      \
-                                                                                                 \
-        (void)p;                                                                                 \
-        for (int64_t i = 0; i < n; i++) {                                                        \
-            const C x = (C)a[i * step[0]];                                                       \
-                                                                                                 \
-            o[i] = (R)(expr);                                                                    \
-        }                                                                                        \
-    }
-
-#define FLOAT1(name, expr)                        \
-    LOOP1(name##_f32, float, double, float, expr) \
-    LOOP1(name##_f64, double, double, double, expr)
-
-static int run_unary(struct ref_call *c, const struct loops *l, double param, size_t grain)
+int om_ref_run_unary(struct ref_call *c, const struct ref_loops *l, double param, size_t grain)
 {
     const struct ref_tensor *x = om_ref_in(c, 0);
-    ref_loop *loop = pick_loop(l, x->dtype);
+    ref_loop *loop = om_ref_pick_loop(l, x->dtype);
 
     if (!loop)
         return om_ref_bad_dtype(c, x->dtype);
-    return elementwise(c, &x, 1, &c->out[0], x->dtype, loop, param, grain);
+    return om_ref_elementwise(c, &x, 1, &c->out[0], x->dtype, loop, param, grain);
 }
-
-#define UNARY(Name, grain, ...)                        \
-    int om_ref_##Name(struct ref_call *c)              \
-    {                                                  \
-        static const struct loops l = { __VA_ARGS__ }; \
-                                                       \
-        return run_unary(c, &l, 0, grain);             \
-    }
-
-#define UNARY_FLOAT(Name, expr) \
-    FLOAT1(Name, expr)          \
-    UNARY(Name, GRAIN_DEAR, .f32 = Name##_f32, .f64 = Name##_f64)
-
-#define UNARY_SIGNED(Name, expr, int_expr)                 \
-    FLOAT1(Name, expr)                                     \
-    LOOP1(Name##_i64, int64_t, int64_t, int64_t, int_expr) \
-    UNARY(Name, GRAIN_CHEAP, .f32 = Name##_f32, .f64 = Name##_f64, .i64 = Name##_i64)
 
 static int64_t wrap_neg(int64_t x)
 {
@@ -163,13 +120,13 @@ UNARY_FLOAT(Tanh, tanh(x))
 LOOP1(Not_bool, uint8_t, uint8_t, uint8_t, x == 0)
 UNARY(Not, GRAIN_CHEAP, .boolean = Not_bool)
 
-#define UNARY_PARAM(Name, attr, def, expr)                                      \
-    FLOAT1(Name, expr)                                                          \
-    int om_ref_##Name(struct ref_call *c)                                       \
-    {                                                                           \
-        static const struct loops l = { .f32 = Name##_f32, .f64 = Name##_f64 }; \
-                                                                                \
-        return run_unary(c, &l, om_node_float(c->node, attr, def), GRAIN_DEAR); \
+#define UNARY_PARAM(Name, attr, def, expr)                                             \
+    FLOAT1(Name, expr)                                                                 \
+    int om_ref_##Name(struct ref_call *c)                                              \
+    {                                                                                  \
+        static const struct ref_loops l = { .f32 = Name##_f32, .f64 = Name##_f64 };    \
+                                                                                       \
+        return om_ref_run_unary(c, &l, om_node_float(c->node, attr, def), GRAIN_DEAR); \
     }
 
 UNARY_PARAM(LeakyRelu, "alpha", 0.01, x < 0 ? p * x : x)
@@ -183,45 +140,14 @@ FLOAT1(gelu_tanh, 0.5 * x * (1 + tanh(SQRT_2_OVER_PI * (x + 0.044715 * x * x * x
 
 int om_ref_Gelu(struct ref_call *c)
 {
-    static const struct loops by_erf = { .f32 = gelu_erf_f32, .f64 = gelu_erf_f64 };
-    static const struct loops by_tanh = { .f32 = gelu_tanh_f32, .f64 = gelu_tanh_f64 };
+    static const struct ref_loops by_erf = { .f32 = gelu_erf_f32, .f64 = gelu_erf_f64 };
+    static const struct ref_loops by_tanh = { .f32 = gelu_tanh_f32, .f64 = gelu_tanh_f64 };
 
-    return run_unary(c, om_ref_attr_is(c, "approximate", "tanh") ? &by_tanh : &by_erf, 0,
-                     GRAIN_DEAR);
+    return om_ref_run_unary(c, om_ref_attr_is(c, "approximate", "tanh") ? &by_tanh : &by_erf, 0,
+                            GRAIN_DEAR);
 }
 
 /* ---- two operands ---- */
-
-/* The three loops let the compiler vectorize the common strides. */
-#define LOOP2(name, T, R, expr)                                                                  \
-    static void name(void *out, const void *const *in, const int64_t *step, int64_t n, double p) \
-    {                                                                                            \
-        R *o = out;                                                                              \
-        const T *a = in[0], *b = in[1];                                                          \
-                                                                                                 \
-        (void)p;                                                                                 \
-        if (step[0] == 1 && step[1] == 1) {                                                      \
-            for (int64_t i = 0; i < n; i++) {                                                    \
-                const T x = a[i], y = b[i];                                                      \
-                                                                                                 \
-                o[i] = (R)(expr);                                                                \
-            }                                                                                    \
-        } else if (step[0] == 1 && step[1] == 0) {                                               \
-            const T y = b[0];                                                                    \
-                                                                                                 \
-            for (int64_t i = 0; i < n; i++) {                                                    \
-                const T x = a[i];                                                                \
-                                                                                                 \
-                o[i] = (R)(expr);                                                                \
-            }                                                                                    \
-        } else {                                                                                 \
-            for (int64_t i = 0; i < n; i++) {                                                    \
-                const T x = a[i * step[0]], y = b[i * step[1]];                                  \
-                                                                                                 \
-                o[i] = (R)(expr);                                                                \
-            }                                                                                    \
-        }                                                                                        \
-    }
 
 static int same_dtype(const struct ref_call *c, const struct ref_tensor *a,
                       const struct ref_tensor *b)
@@ -232,47 +158,54 @@ static int same_dtype(const struct ref_call *c, const struct ref_tensor *a,
                    om_dtype_text(a->dtype), om_dtype_text(b->dtype));
 }
 
-static int run_binary(struct ref_call *c, const struct loops *l, bool gives_bool)
+int om_ref_run_binary(struct ref_call *c, const struct ref_loops *l, bool gives_bool)
 {
     const struct ref_tensor *const in[2] = { om_ref_in(c, 0), om_ref_in(c, 1) };
     const enum om_dtype dtype = in[0]->dtype;
-    ref_loop *loop = pick_loop(l, dtype);
+    ref_loop *loop = om_ref_pick_loop(l, dtype);
 
     OM_TRY(same_dtype(c, in[0], in[1]));
     if (!loop)
         return om_ref_bad_dtype(c, dtype);
-    return elementwise(c, in, 2, &c->out[0], gives_bool ? OM_BOOL : dtype, loop, 0, GRAIN_CHEAP);
+    return om_ref_elementwise(c, in, 2, &c->out[0], gives_bool ? OM_BOOL : dtype, loop, 0,
+                              GRAIN_CHEAP);
 }
 
-#define ARITHMETIC(Name, float_expr, int_expr)                                                     \
-    LOOP2(Name##_f32, float, float, float_expr)                                                    \
-    LOOP2(Name##_f64, double, double, float_expr)                                                  \
-    LOOP2(Name##_i64, int64_t, int64_t, int_expr)                                                  \
-    int om_ref_##Name(struct ref_call *c)                                                          \
-    {                                                                                              \
-        static const struct loops l = { .f32 = Name##_f32, .f64 = Name##_f64, .i64 = Name##_i64 }; \
-                                                                                                   \
-        return run_binary(c, &l, false);                                                           \
+#define ARITHMETIC(Name, float_expr, int_expr, uint_expr)                              \
+    LOOP2(Name##_f32, float, float, float_expr)                                        \
+    LOOP2(Name##_f64, double, double, float_expr)                                      \
+    LOOP2(Name##_i64, int64_t, int64_t, int_expr)                                      \
+    LOOP2(Name##_u64, uint64_t, uint64_t, uint_expr)                                   \
+    int om_ref_##Name(struct ref_call *c)                                              \
+    {                                                                                  \
+        static const struct ref_loops l = {                                            \
+            .f32 = Name##_f32, .f64 = Name##_f64, .i64 = Name##_i64, .u64 = Name##_u64 \
+        };                                                                             \
+                                                                                       \
+        return om_ref_run_binary(c, &l, false);                                        \
     }
 
-#define COMPARISON(Name, op)                                                                       \
-    LOOP2(Name##_f32, float, uint8_t, x op y)                                                      \
-    LOOP2(Name##_f64, double, uint8_t, x op y)                                                     \
-    LOOP2(Name##_i64, int64_t, uint8_t, x op y)                                                    \
-    int om_ref_##Name(struct ref_call *c)                                                          \
-    {                                                                                              \
-        static const struct loops l = { .f32 = Name##_f32, .f64 = Name##_f64, .i64 = Name##_i64 }; \
-                                                                                                   \
-        return run_binary(c, &l, true);                                                            \
+#define COMPARISON(Name, op)                                                           \
+    LOOP2(Name##_f32, float, uint8_t, x op y)                                          \
+    LOOP2(Name##_f64, double, uint8_t, x op y)                                         \
+    LOOP2(Name##_i64, int64_t, uint8_t, x op y)                                        \
+    LOOP2(Name##_u64, uint64_t, uint8_t, x op y)                                       \
+    int om_ref_##Name(struct ref_call *c)                                              \
+    {                                                                                  \
+        static const struct ref_loops l = {                                            \
+            .f32 = Name##_f32, .f64 = Name##_f64, .i64 = Name##_i64, .u64 = Name##_u64 \
+        };                                                                             \
+                                                                                       \
+        return om_ref_run_binary(c, &l, true);                                         \
     }
 
-#define LOGICAL(Name, op)                                         \
-    LOOP2(Name##_bool, uint8_t, uint8_t, (x != 0) op(y != 0))     \
-    int om_ref_##Name(struct ref_call *c)                         \
-    {                                                             \
-        static const struct loops l = { .boolean = Name##_bool }; \
-                                                                  \
-        return run_binary(c, &l, true);                           \
+#define LOGICAL(Name, op)                                             \
+    LOOP2(Name##_bool, uint8_t, uint8_t, (x != 0) op(y != 0))         \
+    int om_ref_##Name(struct ref_call *c)                             \
+    {                                                                 \
+        static const struct ref_loops l = { .boolean = Name##_bool }; \
+                                                                      \
+        return om_ref_run_binary(c, &l, true);                        \
     }
 
 /* Integers wrap, as they do in every runtime; a division by zero gives 0, as in numpy. */
@@ -310,12 +243,12 @@ static int64_t mod_trunc(int64_t x, int64_t y)
     return y == 0 || y == -1 ? 0 : x % y;
 }
 
-ARITHMETIC(Add, x + y, wrap_add(x, y))
-ARITHMETIC(Sub, x - y, wrap_sub(x, y))
-ARITHMETIC(Mul, x *y, wrap_mul(x, y))
-ARITHMETIC(Div, x / y, div_trunc(x, y))
-ARITHMETIC(Max, x > y || isnan(x) ? x : y, x > y ? x : y)
-ARITHMETIC(Min, x < y || isnan(x) ? x : y, x < y ? x : y)
+ARITHMETIC(Add, x + y, wrap_add(x, y), x + y)
+ARITHMETIC(Sub, x - y, wrap_sub(x, y), x - y)
+ARITHMETIC(Mul, x *y, wrap_mul(x, y), x *y)
+ARITHMETIC(Div, x / y, div_trunc(x, y), y == 0 ? 0 : x / y)
+ARITHMETIC(Max, x > y || isnan(x) ? x : y, x > y ? x : y, x > y ? x : y)
+ARITHMETIC(Min, x < y || isnan(x) ? x : y, x < y ? x : y, x < y ? x : y)
 COMPARISON(Equal, ==)
 COMPARISON(Greater, >)
 COMPARISON(GreaterOrEqual, >=)
@@ -328,13 +261,17 @@ LOOP2(fmod_f32, float, float, fmodf(x, y))
 LOOP2(fmod_f64, double, double, fmod(x, y))
 LOOP2(fmod_i64, int64_t, int64_t, mod_trunc(x, y))
 LOOP2(mod_i64, int64_t, int64_t, mod_floor(x, y))
+LOOP2(mod_u64, uint64_t, uint64_t, y == 0 ? 0 : x % y)
 
 int om_ref_Mod(struct ref_call *c)
 {
-    static const struct loops as_c = { .f32 = fmod_f32, .f64 = fmod_f64, .i64 = fmod_i64 };
-    static const struct loops floored = { .i64 = mod_i64 }; /* not defined for floats */
+    static const struct ref_loops as_c = {
+        .f32 = fmod_f32, .f64 = fmod_f64, .i64 = fmod_i64, .u64 = mod_u64
+    };
+    static const struct ref_loops floored = { .i64 = mod_i64,
+                                              .u64 = mod_u64 }; /* not defined for floats */
 
-    return run_binary(c, om_node_int(c->node, "fmod", 0) ? &as_c : &floored, false);
+    return om_ref_run_binary(c, om_node_int(c->node, "fmod", 0) ? &as_c : &floored, false);
 }
 
 /* ---- Pow: base and exponent may differ in dtype, the result has the base's ---- */
@@ -355,6 +292,7 @@ static int64_t int_pow(int64_t x, int64_t y)
 LOOP2(pow_f32, float, float, pow((double)x, (double)y))
 LOOP2(pow_f64, double, double, pow(x, y))
 LOOP2(pow_i64, int64_t, int64_t, int_pow(x, y))
+LOOP2(pow_u64, uint64_t, uint64_t, int_pow((int64_t)x, (int64_t)OM_MIN(y, (uint64_t)INT64_MAX)))
 
 static int pow_mixed(struct ref_call *c, const struct ref_tensor *base,
                      const struct ref_tensor *exponent)
@@ -366,7 +304,7 @@ static int pow_mixed(struct ref_call *c, const struct ref_tensor *base,
     if (rc == 0)
         rc = om_ref_convert(c->pool, &y, exponent, OM_F64, c->err);
     if (rc == 0)
-        rc = elementwise(c, in, 2, &z, OM_F64, pow_f64, 0, GRAIN_DEAR);
+        rc = om_ref_elementwise(c, in, 2, &z, OM_F64, pow_f64, 0, GRAIN_DEAR);
     if (rc == 0)
         rc = om_ref_convert(c->pool, &c->out[0], &z, base->dtype, c->err);
     om_ref_drop(&x);
@@ -377,35 +315,21 @@ static int pow_mixed(struct ref_call *c, const struct ref_tensor *base,
 
 int om_ref_Pow(struct ref_call *c)
 {
-    static const struct loops l = { .f32 = pow_f32, .f64 = pow_f64, .i64 = pow_i64 };
+    static const struct ref_loops l = {
+        .f32 = pow_f32, .f64 = pow_f64, .i64 = pow_i64, .u64 = pow_u64
+    };
     const struct ref_tensor *const in[2] = { om_ref_in(c, 0), om_ref_in(c, 1) };
     const enum om_dtype dtype = in[0]->dtype;
-    ref_loop *loop = pick_loop(&l, dtype);
+    ref_loop *loop = om_ref_pick_loop(&l, dtype);
 
-    if (!loop || !pick_loop(&l, in[1]->dtype))
+    if (!loop || !om_ref_pick_loop(&l, in[1]->dtype))
         return om_ref_bad_dtype(c, loop ? in[1]->dtype : dtype);
     if (dtype != in[1]->dtype)
         return pow_mixed(c, in[0], in[1]);
-    return elementwise(c, in, 2, &c->out[0], dtype, loop, 0, GRAIN_DEAR);
+    return om_ref_elementwise(c, in, 2, &c->out[0], dtype, loop, 0, GRAIN_DEAR);
 }
 
 /* ---- three operands ---- */
-
-#define LOOP3(name, A, T, expr)                                                                  \
-    static void name(void *out, const void *const *in, const int64_t *step, int64_t n, double p) \
-    {                                                                                            \
-        T *o = out;                                                                              \
-        const A *a = in[0];                                                                      \
-        const T *b = in[1], *d = in[2];                                                          \
-                                                                                                 \
-        (void)p;                                                                                 \
-        for (int64_t i = 0; i < n; i++) {                                                        \
-            const A x = a[i * step[0]];                                                          \
-            const T y = b[i * step[1]], z = d[i * step[2]];                                      \
-                                                                                                 \
-            o[i] = (T)(expr);                                                                    \
-        }                                                                                        \
-    }
 
 LOOP3(where_8, uint8_t, uint8_t, x ? y : z)
 LOOP3(where_16, uint8_t, uint16_t, x ? y : z)
@@ -423,14 +347,15 @@ int om_ref_Where(struct ref_call *c)
         return om_fail(c->err, OM_E_FORMAT, "the condition must be bool, found %s",
                        om_dtype_text(in[0]->dtype));
     OM_TRY(same_dtype(c, in[1], in[2]));
-    return elementwise(c, in, 3, &c->out[0], in[1]->dtype, by_size[om_dtype_size(in[1]->dtype)], 0,
-                       GRAIN_CHEAP);
+    return om_ref_elementwise(c, in, 3, &c->out[0], in[1]->dtype,
+                              by_size[om_dtype_size(in[1]->dtype)], 0, GRAIN_CHEAP);
 }
 
 /* The maximum wins where the limits cross; NaN stays. */
 LOOP3(clip_f32, float, float, x > z || y > z ? z : x < y ? y : x)
 LOOP3(clip_f64, double, double, x > z || y > z ? z : x < y ? y : x)
 LOOP3(clip_i64, int64_t, int64_t, x > z || y > z ? z : x < y ? y : x)
+LOOP3(clip_u64, uint64_t, uint64_t, x > z || y > z ? z : x < y ? y : x)
 
 /* A limit that was left out: one that no element passes. */
 static int no_limit(const struct ref_call *c, struct ref_tensor *t, enum om_dtype dtype, bool upper)
@@ -440,6 +365,8 @@ static int no_limit(const struct ref_call *c, struct ref_tensor *t, enum om_dtyp
         *(float *)t->data = upper ? INFINITY : -INFINITY;
     else if (dtype == OM_F64)
         *(double *)t->data = upper ? (double)INFINITY : -(double)INFINITY;
+    else if (dtype == OM_U64)
+        *(uint64_t *)t->data = upper ? UINT64_MAX : 0;
     else
         *(int64_t *)t->data = upper ? INT64_MAX : INT64_MIN;
     return 0;
@@ -447,11 +374,13 @@ static int no_limit(const struct ref_call *c, struct ref_tensor *t, enum om_dtyp
 
 int om_ref_Clip(struct ref_call *c)
 {
-    static const struct loops l = { .f32 = clip_f32, .f64 = clip_f64, .i64 = clip_i64 };
+    static const struct ref_loops l = {
+        .f32 = clip_f32, .f64 = clip_f64, .i64 = clip_i64, .u64 = clip_u64
+    };
     const struct ref_tensor *in[3] = { om_ref_in(c, 0), om_ref_in(c, 1), om_ref_in(c, 2) };
     struct ref_tensor limits[2] = { { .mem = NULL }, { .mem = NULL } };
     const enum om_dtype dtype = in[0]->dtype;
-    ref_loop *loop = pick_loop(&l, dtype);
+    ref_loop *loop = om_ref_pick_loop(&l, dtype);
     int rc = loop ? 0 : om_ref_bad_dtype(c, dtype);
 
     for (unsigned i = 0; i < 2 && rc == 0; i++) {
@@ -466,7 +395,7 @@ int om_ref_Clip(struct ref_call *c)
         }
     }
     if (rc == 0)
-        rc = elementwise(c, in, 3, &c->out[0], dtype, loop, 0, GRAIN_CHEAP);
+        rc = om_ref_elementwise(c, in, 3, &c->out[0], dtype, loop, 0, GRAIN_CHEAP);
     om_ref_drop(&limits[0]);
     om_ref_drop(&limits[1]);
     return rc;

@@ -127,7 +127,7 @@ static int fetch(struct ref_run *r, om_val v, const struct ref_tensor **out)
 
 /* ---- nodes ---- */
 
-static enum om_dtype widened_dtype(unsigned widen, enum om_dtype dtype)
+enum om_dtype om_ref_widened(unsigned widen, enum om_dtype dtype)
 {
     switch (dtype) {
     case OM_F16:
@@ -164,7 +164,7 @@ static int load_operands(struct ref_run *r, const struct om_node *n)
         if (n->in[i].id == 0)
             continue;
         OM_TRY(fetch(r, n->in[i], &r->in[i]));
-        dtype = widened_dtype(widen, r->in[i]->dtype);
+        dtype = om_ref_widened(widen, r->in[i]->dtype);
         if (dtype == r->in[i]->dtype)
             continue;
         OM_TRY(om_ref_convert(&r->pool, &r->widened[i], r->in[i], dtype, r->err));
@@ -199,7 +199,7 @@ static int narrow(struct ref_run *r, unsigned widen, enum om_dtype dtype, struct
 {
     struct ref_tensor narrowed;
 
-    if (t->dtype == dtype || widened_dtype(widen, dtype) != t->dtype)
+    if (t->dtype == dtype || om_ref_widened(widen, dtype) != t->dtype)
         return 0;
     OM_TRY(om_ref_convert(&r->pool, &narrowed, t, dtype, r->err));
     om_ref_drop(t);
@@ -277,6 +277,7 @@ static int run_kernel(struct ref_run *r, const struct om_node *n)
                           .pool = &r->pool,
                           .g = r->g,
                           .node = n,
+                          .opset = OM_REF_OPSET,
                           .env = &r->env,
                           .in = r->in,
                           .out = r->out,

@@ -10,9 +10,11 @@
 
 #include "ref/ref.h"
 
-/* Bytes that a run has allocated, and the most it may. */
+/* Bytes that a run has allocated, and the most it may; the same of inner steps of its loops, where
+ * a limit is set. */
 struct ref_pool {
     uint64_t used, max;
+    uint64_t work, max_work; /* max_work 0: no limit */
 };
 
 /* Reference-counted memory, so that Reshape and its like copy nothing. */
@@ -28,24 +30,33 @@ struct ref_tensor {
     uint32_t rank;
     int64_t dims[OM_RANK_MAX];
     int64_t count; /* elements */
+    bool nibbles;  /* int4 or uint4, an element in each int8 or uint8 */
     void *data;    /* aligned for dtype, never NULL; kernels write to their outputs only */
     struct ref_mem
         *mem; /* NULL: somebody else's memory that outlives the run (an input, a mapped weight) */
 };
 
 struct ref_run;
+struct ref_step;
+struct ref_frame;
 
 /* One node being executed. */
 struct ref_call {
-    struct ref_run *run;
+    struct ref_run *run;         /* of a graph's node; NULL: of a document's */
+    const struct ref_step *step; /* of a document's node, with the values that it sees */
+    struct ref_frame *frame;
     struct ref_pool *pool;
     const struct om_graph *g;
     const struct om_node *node;
+    int64_t opset; /* that the file imports of the operator's domain; a graph's is OM_REF_OPSET */
     const struct om_dim_env *env;       /* the symbols that the inputs have bound */
     const struct ref_tensor *const *in; /* node->n_in entries, NULL: left out */
     struct ref_tensor *out;             /* node->n_out entries, zeroed */
     struct om_error *err;
 };
+
+/* The operator set whose operators graphs hold, and the newest that documents may import. */
+enum { OM_REF_OPSET = 24, OM_REF_OPSET_MIN = 7, OM_REF_OPSET_MAX = 28 };
 
 typedef int ref_kernel(struct ref_call *c);
 
@@ -56,7 +67,13 @@ enum ref_widen {
     REF_WIDEN_INT =
         1 << 1, /* narrower integers arrive as int64, results go back modulo their width */
     REF_WIDEN_BOOL = 1 << 2, /* and so does bool */
+    /* Of documents, where nothing but the operands tells the dtype of a result: */
+    REF_KEEP_FIRST = 1 << 3, /* the first output has the dtype that the kernel gave it */
+    REF_KEEP_REST = 1 << 4,  /* and so have the others */
 };
+
+/* What an operand of dtype arrives as. */
+enum om_dtype om_ref_widened(unsigned widen, enum om_dtype dtype);
 
 struct ref_op {
     ref_kernel *run;
@@ -68,6 +85,9 @@ extern const uint8_t om_ref_widen[OM_OP_COUNT];     /* enum ref_widen */
 #define OM_OP(name, min_in, max_in, outputs) ref_kernel om_ref_##name;
 #include "ir/ops.def"
 #undef OM_OP
+#define OM_DEF(domain, name, kernel, min_in, max_in, n_out, widen) ref_kernel om_ref_##kernel;
+#include "ref/model_ops.def"
+#undef OM_DEF
 
 /* ---- tensors (tensor.c) ---- */
 
@@ -87,6 +107,8 @@ int om_ref_convert(struct ref_pool *pool, struct ref_tensor *t, const struct ref
                    enum om_dtype dtype, struct om_error *err);
 void om_ref_drop(struct ref_tensor *t); /* accepts a zeroed tensor */
 bool om_ref_aligned(const void *data, enum om_dtype dtype);
+/* Account for n (times times) inner steps before they are made. */
+int om_ref_work(struct ref_pool *pool, int64_t n, int64_t times, struct om_error *err);
 
 /* One element as int64 or double, whatever the dtype. */
 int64_t om_ref_i64_at(const struct ref_tensor *t, int64_t i);

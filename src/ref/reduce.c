@@ -6,13 +6,14 @@
 
 /* ---- ReduceX ---- */
 
-enum fold { FOLD_SUM, FOLD_MAX, FOLD_MIN, FOLD_MEAN, FOLD_L2 };
+enum fold { FOLD_SUM, FOLD_MAX, FOLD_MIN, FOLD_MEAN, FOLD_L2, FOLD_L1, FOLD_PROD };
 
 /* The accumulator of one output element. */
 struct acc {
     const void *from; /* the first element that is folded */
     double f;
     int64_t i;
+    double shift; /* taken out of exponents */
 };
 
 /* NaN wins, as in numpy. */
@@ -22,6 +23,10 @@ static double fold_f64(enum fold fold, double a, double x)
         return a + x;
     if (fold == FOLD_L2)
         return a + x * x;
+    if (fold == FOLD_L1)
+        return a + fabs(x);
+    if (fold == FOLD_PROD)
+        return a * x;
     if (isnan(a) || isnan(x))
         return isnan(a) ? a : x;
     return fold == FOLD_MAX ? fmax(a, x) : fmin(a, x);
@@ -31,6 +36,12 @@ static int64_t fold_i64(enum fold fold, int64_t a, int64_t x)
 {
     if (fold == FOLD_SUM || fold == FOLD_MEAN)
         return (int64_t)((uint64_t)a + (uint64_t)x);
+    if (fold == FOLD_L2)
+        return (int64_t)((uint64_t)a + (uint64_t)x * (uint64_t)x);
+    if (fold == FOLD_L1)
+        return (int64_t)((uint64_t)a + (x < 0 ? 0 - (uint64_t)x : (uint64_t)x));
+    if (fold == FOLD_PROD)
+        return (int64_t)((uint64_t)a * (uint64_t)x);
     return fold == FOLD_MAX ? OM_MAX(a, x) : OM_MIN(a, x);
 }
 
@@ -53,11 +64,31 @@ static int64_t fold_i64(enum fold fold, int64_t a, int64_t x)
 FOLD_RUNS(sum, FOLD_SUM)
 FOLD_RUNS(max, FOLD_MAX)
 FOLD_RUNS(min, FOLD_MIN)
-FOLD_RUN(square_f32, float, f, fold_f64, FOLD_L2)
-FOLD_RUN(square_f64, double, f, fold_f64, FOLD_L2)
+FOLD_RUNS(square, FOLD_L2)
+FOLD_RUNS(absolute, FOLD_L1)
+FOLD_RUNS(product, FOLD_PROD)
+
+/* Sums of exponentials, the maximum taken out; that is found first. */
+#define EXP_RUN(name, T)                                                                         \
+    static void name(void *user, int64_t out, const int64_t *at, const int64_t *step, int64_t n) \
+    {                                                                                            \
+        struct acc *a = user;                                                                    \
+        const T *x = (const T *)a->from + at[0];                                                 \
+                                                                                                 \
+        (void)out;                                                                               \
+        for (int64_t i = 0; i < n; i++)                                                          \
+            a->f += exp((double)x[i * step[0]] - a->shift);                                      \
+    }
+
+EXP_RUN(exp_f32, float)
+EXP_RUN(exp_f64, double)
+
+/* What becomes of the folded value. */
+enum finish { FINISH_NONE, FINISH_MEAN, FINISH_SQRT, FINISH_LOG };
 
 struct reduction {
     enum fold fold;
+    enum finish finish;
     ref_view_fn *f32, *f64, *i64;
 };
 
@@ -65,28 +96,50 @@ static struct acc acc_start(enum fold fold, const void *from)
 {
     switch (fold) {
     case FOLD_MAX:
-        return (struct acc){ from, -(double)INFINITY, INT64_MIN };
+        return (struct acc){ from, -(double)INFINITY, INT64_MIN, 0 };
     case FOLD_MIN:
-        return (struct acc){ from, (double)INFINITY, INT64_MAX };
+        return (struct acc){ from, (double)INFINITY, INT64_MAX, 0 };
+    case FOLD_PROD:
+        return (struct acc){ from, 1, 1, 0 };
     case FOLD_SUM:
     case FOLD_MEAN:
     case FOLD_L2:
+    case FOLD_L1:
         break;
     }
-    return (struct acc){ from, 0, 0 };
+    return (struct acc){ from, 0, 0, 0 };
 }
 
-static void acc_store(enum fold fold, const struct acc *a, int64_t n, struct ref_tensor *out,
+static double finish_f64(enum finish finish, double f, int64_t n)
+{
+    switch (finish) {
+    case FINISH_MEAN:
+        return f / (double)n;
+    case FINISH_SQRT:
+        return sqrt(f);
+    case FINISH_LOG: /* floats have it already */
+    case FINISH_NONE:
+        break;
+    }
+    return f;
+}
+
+static void acc_store(enum finish finish, const struct acc *a, int64_t n, struct ref_tensor *out,
                       int64_t i)
 {
-    const double f = fold == FOLD_MEAN ? a->f / (double)n : fold == FOLD_L2 ? sqrt(a->f) : a->f;
+    int64_t v = a->i;
 
     if (out->dtype == OM_F32)
-        ((float *)out->data)[i] = (float)f;
+        ((float *)out->data)[i] = (float)finish_f64(finish, a->f, n);
     else if (out->dtype == OM_F64)
-        ((double *)out->data)[i] = f;
-    else
-        ((int64_t *)out->data)[i] = fold != FOLD_MEAN ? a->i : n > 0 ? a->i / n : 0;
+        ((double *)out->data)[i] = finish_f64(finish, a->f, n);
+    else {
+        if (finish == FINISH_MEAN)
+            v = n > 0 ? v / n : 0;
+        else if (finish == FINISH_SQRT)
+            v = (int64_t)sqrt((double)OM_MAX(v, 0));
+        ((int64_t *)out->data)[i] = v;
+    }
 }
 
 /* The axes that are reduced, as a bit set. */
@@ -99,6 +152,14 @@ static int reduced_axes(const struct ref_call *c, const struct ref_tensor *x, ui
     if (axes.n == 0 && !om_node_int(c->node, "noop_with_empty_axes", 0))
         *set = (1u << x->rank) - 1;
     return 0;
+}
+
+static void find_shift(const struct ref_view *inner, int64_t n, ref_view_fn *max, struct acc *a)
+{
+    struct acc top = acc_start(FOLD_MAX, a->from);
+
+    om_ref_view_each(inner, 0, n, max, &top);
+    a->shift = isfinite(top.f) ? top.f : 0;
 }
 
 /* Fold the axes of x in set. kept walks over the output, inner over what one output element folds.
@@ -130,8 +191,11 @@ static void fold_all(const struct reduction *r, const struct ref_tensor *x, uint
             at += rest % x->dims[kept_axes[k]] * kept[k];
         a = acc_start(r->fold,
                       (const unsigned char *)x->data + (size_t)at * om_dtype_size(x->dtype));
+        if (fn == exp_f32 || fn == exp_f64)
+            find_shift(&inner, n, fn == exp_f32 ? max_f32 : max_f64, &a);
         om_ref_view_each(&inner, 0, n, fn, &a);
-        acc_store(r->fold, &a, n, out, o);
+        a.f = r->finish == FINISH_LOG ? log(a.f) + a.shift : a.f;
+        acc_store(r->finish, &a, n, out, o);
     }
 }
 
@@ -160,26 +224,37 @@ static int reduce(struct ref_call *c, const struct reduction *r)
     return 0;
 }
 
-#define REDUCTION(Name, fold, run)                                                   \
-    int om_ref_##Name(struct ref_call *c)                                            \
-    {                                                                                \
-        static const struct reduction r = { fold, run##_f32, run##_f64, run##_i64 }; \
-                                                                                     \
-        return reduce(c, &r);                                                        \
+#define REDUCTION(Name, fold, finish, run)                                                   \
+    int om_ref_##Name(struct ref_call *c)                                                    \
+    {                                                                                        \
+        static const struct reduction r = { fold, finish, run##_f32, run##_f64, run##_i64 }; \
+                                                                                             \
+        return reduce(c, &r);                                                                \
     }
 
-REDUCTION(ReduceSum, FOLD_SUM, sum)
-REDUCTION(ReduceMean, FOLD_MEAN, sum)
+REDUCTION(ReduceSum, FOLD_SUM, FINISH_NONE, sum)
+REDUCTION(ReduceMean, FOLD_MEAN, FINISH_MEAN, sum)
+REDUCTION(ReduceMax, FOLD_MAX, FINISH_NONE, max)
+REDUCTION(ReduceMin, FOLD_MIN, FINISH_NONE, min)
+REDUCTION(ReduceL1, FOLD_L1, FINISH_NONE, absolute)
+REDUCTION(ReduceL2, FOLD_L2, FINISH_SQRT, square)
+REDUCTION(ReduceSumSquare, FOLD_L2, FINISH_NONE, square)
 
-int om_ref_ReduceL2(struct ref_call *c)
+int om_ref_ReduceLogSum(struct ref_call *c)
 {
-    static const struct reduction r = { FOLD_L2, square_f32, square_f64, NULL };
+    static const struct reduction r = { FOLD_SUM, FINISH_LOG, sum_f32, sum_f64, NULL };
 
     return reduce(c, &r);
 }
 
-REDUCTION(ReduceMax, FOLD_MAX, max)
-REDUCTION(ReduceMin, FOLD_MIN, min)
+REDUCTION(ReduceProd, FOLD_PROD, FINISH_NONE, product)
+
+int om_ref_ReduceLogSumExp(struct ref_call *c)
+{
+    static const struct reduction r = { FOLD_SUM, FINISH_LOG, exp_f32, exp_f64, NULL };
+
+    return reduce(c, &r);
+}
 
 /* ---- CumSum ---- */
 
@@ -233,38 +308,44 @@ int om_ref_CumSum(struct ref_call *c)
     return 0;
 }
 
-/* ---- ArgMax ---- */
+/* ---- ArgMax and ArgMin ---- */
 
-/* The position of the maximum; NaN counts as the largest, as in numpy. */
-#define ARGMAX(name, T)                                                                         \
-    static int64_t name(const void *from, const struct line *l, bool last)                      \
-    {                                                                                           \
-        const T *x = (const T *)from + l->at;                                                   \
-        int64_t best = 0;                                                                       \
-                                                                                                \
-        for (int64_t i = 1; i < l->n; i++) {                                                    \
-            const T a = x[best * l->step], b = x[i * l->step];                                  \
-            const bool a_nan = !(a <= a), b_nan = !(b <= b);                                    \
-                                                                                                \
-            if (b > a || (b_nan && !a_nan) || (last && (b >= a || b_nan) && (!a_nan || b_nan))) \
-                best = i;                                                                       \
-        }                                                                                       \
-        return best;                                                                            \
+/* The position of the maximum or minimum; NaN counts as that, as in numpy. */
+#define ARGMAX(name, T, op)                                                \
+    static int64_t name(const void *from, const struct line *l, bool last) \
+    {                                                                      \
+        const T *x = (const T *)from + l->at;                              \
+        int64_t best = 0;                                                  \
+                                                                           \
+        for (int64_t i = 1; i < l->n; i++) {                               \
+            const T a = x[best * l->step], b = x[i * l->step];             \
+            const bool a_nan = !(a <= a), b_nan = !(b <= b);               \
+                                                                           \
+            if (b op a || (b_nan && !a_nan) ||                             \
+                (last && (b op## = a || b_nan) && (!a_nan || b_nan)))      \
+                best = i;                                                  \
+        }                                                                  \
+        return best;                                                       \
     }
 
-ARGMAX(argmax_f32, float)
-ARGMAX(argmax_f64, double)
-ARGMAX(argmax_i64, int64_t)
+ARGMAX(argmax_f32, float, >)
+ARGMAX(argmax_f64, double, >)
+ARGMAX(argmax_i64, int64_t, >)
+ARGMAX(argmin_f32, float, <)
+ARGMAX(argmin_f64, double, <)
+ARGMAX(argmin_i64, int64_t, <)
 
-int om_ref_ArgMax(struct ref_call *c)
+typedef int64_t arg_loop(const void *from, const struct line *l, bool last);
+
+static int find_extreme(struct ref_call *c, arg_loop *f32, arg_loop *f64, arg_loop *i64)
 {
     const struct ref_tensor *x = om_ref_in(c, 0);
     const bool keep = om_node_int(c->node, "keepdims", 1) != 0;
     const bool last = om_node_int(c->node, "select_last_index", 0) != 0;
-    int64_t (*run)(const void *, const struct line *, bool) = x->dtype == OM_F32   ? argmax_f32
-                                                              : x->dtype == OM_F64 ? argmax_f64
-                                                              : x->dtype == OM_I64 ? argmax_i64
-                                                                                   : NULL;
+    arg_loop *run = x->dtype == OM_F32   ? f32
+                    : x->dtype == OM_F64 ? f64
+                    : x->dtype == OM_I64 ? i64
+                                         : NULL;
     struct line l = { .at = 0 };
     int64_t dims[OM_RANK_MAX];
     uint32_t axis = 0, rank = 0;
@@ -285,4 +366,14 @@ int om_ref_ArgMax(struct ref_call *c)
         ((int64_t *)c->out[0].data)[i] = run(x->data, &l, last);
     }
     return 0;
+}
+
+int om_ref_ArgMax(struct ref_call *c)
+{
+    return find_extreme(c, argmax_f32, argmax_f64, argmax_i64);
+}
+
+int om_ref_ArgMin(struct ref_call *c)
+{
+    return find_extreme(c, argmin_f32, argmin_f64, argmin_i64);
 }

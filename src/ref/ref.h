@@ -6,8 +6,8 @@
  *
  * Where ONNX leaves a result open: integers wrap, their division by zero gives 0, a real that an
  * integer type cannot hold becomes the nearest end of its range (NaN: 0), a query of Attention that
- * may see no key gives zeros. Operators that compute refuse uint64, which fits no wider type; those
- * that move elements take every dtype. */
+ * may see no key gives zeros. uint64, which fits no wider type, is taken by arithmetic
+ * and comparisons and by operators that move elements. */
 #ifndef OM_REF_H
 #define OM_REF_H
 

@@ -86,7 +86,7 @@ int om_ref_new(struct ref_pool *pool, struct ref_tensor *t, enum om_dtype dtype,
 int om_ref_share(struct ref_tensor *t, const struct ref_tensor *of, const int64_t *dims,
                  uint32_t rank, struct om_error *err)
 {
-    struct ref_tensor made = { .data = of->data, .mem = of->mem };
+    struct ref_tensor made = { .data = of->data, .mem = of->mem, .nibbles = of->nibbles };
     char from[REF_DIMS_TEXT], to[REF_DIMS_TEXT];
 
     OM_TRY(set_shape(&made, of->dtype, dims, rank, err));
@@ -132,6 +132,20 @@ void om_ref_drop(struct ref_tensor *t)
         free(m);
     }
     *t = (struct ref_tensor){ .mem = NULL };
+}
+
+int om_ref_work(struct ref_pool *pool, int64_t n, int64_t times, struct om_error *err)
+{
+    uint64_t steps, sum;
+
+    if (pool->max_work == 0)
+        return 0;
+    if (!om_mul_u64((uint64_t)OM_MAX(n, 0), (uint64_t)OM_MAX(times, 0), &steps) ||
+        !om_add_u64(pool->work, steps, &sum) || sum > pool->max_work)
+        return om_fail(err, OM_E_LIMIT, "the run would pass the limit of %" PRIu64 " steps",
+                       pool->max_work);
+    pool->work = sum;
+    return 0;
 }
 
 int64_t om_ref_i64_at(const struct ref_tensor *t, int64_t i)
