@@ -146,8 +146,9 @@ static void read_role(struct tok_convert *c, enum tok_role role, struct tok_out_
         t->content = om_sv_str(text);
     if (om_json_kind(v) != OM_JSON_OBJECT) {
         t->lstrip = role == TOK_MASK && c->cls->mask_lstrip;
-        t->normalized =
-            c->cls->files == TOK_FILES_BYTE_BPE && (role != TOK_MASK || c->cls->mask_normalized);
+        t->normalized = role == TOK_MASK
+                            ? c->cls->mask_normalized
+                            : c->cls->files == TOK_FILES_BYTE_BPE && c->cls->bpe == TOK_BPE_GPT2;
     }
     t->special = true;
     c->tokens[role] = t->content;
@@ -156,7 +157,7 @@ static void read_role(struct tok_convert *c, enum tok_role role, struct tok_out_
 static void add_missing(struct tok_convert *c, const struct tok_out_added *t)
 {
     for (size_t i = 0; i < c->added_len && t->content.ptr; i++)
-        if (om_sv_eq(c->added[i].content, t->content))
+        if (om_sv_eq(c->added[i].content, t->content) && !c->added[i].of_model)
             return;
     tok_convert_add(c, t);
 }
@@ -293,10 +294,13 @@ struct word { /* of a template */
 
 static om_sv language(const struct tok_convert *c)
 {
-    om_sv lang = OM_SVL("en_XX");
+    om_sv lang = om_sv_str(c->cls->language ? c->cls->language : "en_XX");
 
     om_json_str(om_json_get(c->config, "src_lang"), &lang);
-    return lang;
+    if (om_sv_starts(om_sv_str(c->cls->language), OM_SVL("__")) &&
+        !om_sv_starts(lang, OM_SVL("__")))
+        lang = om_sv_str(om_arena_printf(c->arena, "__%.*s__", OM_SV(lang)));
+    return om_map_get(&c->first, lang, NULL) ? lang : c->tokens[TOK_UNK];
 }
 
 static bool role_wanted(const struct tok_convert *c, enum tok_role role)
@@ -319,6 +323,10 @@ static bool next_word(const struct tok_convert *c, om_sv *spec, struct word *w)
         }
         w->token = name;
         w->sequence = name.len == 1;
+        if (name.ptr[0] == '=') {
+            w->token = (om_sv){ name.ptr + 1, name.len - 1 };
+            return true;
+        }
         if (w->sequence)
             return true;
         if (om_sv_is(name, "lang")) {
@@ -362,29 +370,47 @@ static uint32_t template_id(struct tok_convert *c, om_sv token)
     return id;
 }
 
-static void write_template_tokens(struct tok_convert *c, const char *pair)
+enum { TEMPLATE_TOKENS = 8 };
+
+/* Of a template, those that are not among seen. */
+static size_t add_template_tokens(struct tok_convert *c, const char *spec, om_sv *seen, size_t n)
 {
-    om_sv rest = om_sv_str(pair), seen[8];
-    size_t n = 0;
+    om_sv rest = om_sv_str(spec);
     struct word w;
 
-    om_buf_adds(c->out, "\"special_tokens\":{");
-    while (n < OM_COUNT(seen) && next_word(c, &rest, &w)) {
+    while (n < TEMPLATE_TOKENS && next_word(c, &rest, &w)) {
         size_t i = 0;
         while (i < n && !om_sv_eq(seen[i], w.token))
             i++;
-        if (w.sequence || i < n)
-            continue;
-        seen[n] = w.token;
-        om_buf_adds(c->out, n++ ? "," : "");
-        om_buf_json_string(c->out, w.token);
+        if (!w.sequence && i == n)
+            seen[n++] = w.token;
+    }
+    return n;
+}
+
+static void write_template_tokens(struct tok_convert *c, const char *pair, const char *single)
+{
+    om_sv seen[TEMPLATE_TOKENS];
+    const size_t n = add_template_tokens(c, single, seen, add_template_tokens(c, pair, seen, 0));
+
+    om_buf_adds(c->out, "\"special_tokens\":{");
+    for (size_t i = 0; i < n; i++) {
+        om_buf_adds(c->out, i ? "," : "");
+        om_buf_json_string(c->out, seen[i]);
         om_buf_adds(c->out, ":{\"id\":");
-        om_buf_json_string(c->out, w.token);
-        om_buf_printf(c->out, ",\"ids\":[%" PRIu32 "],\"tokens\":[", template_id(c, w.token));
-        om_buf_json_string(c->out, w.token);
+        om_buf_json_string(c->out, seen[i]);
+        om_buf_printf(c->out, ",\"ids\":[%" PRIu32 "],\"tokens\":[", template_id(c, seen[i]));
+        om_buf_json_string(c->out, seen[i]);
         om_buf_adds(c->out, "]}");
     }
     om_buf_adds(c->out, "}");
+}
+
+/* Lists are written with a comma behind each element. */
+static void drop_comma(struct tok_convert *c)
+{
+    if (!c->out->failed && c->out->len > 0)
+        c->out->len--;
 }
 
 static void write_token_pair(struct tok_convert *c, const char *key, enum tok_role role)
@@ -394,26 +420,57 @@ static void write_token_pair(struct tok_convert *c, const char *key, enum tok_ro
     om_buf_printf(c->out, ",%" PRIu32 "],", template_id(c, c->tokens[role]));
 }
 
-static void write_post_processor(struct tok_convert *c)
+static void write_roberta(struct tok_convert *c, enum tok_role sep, enum tok_role cls, bool trim)
 {
-    om_buf_adds(c->out, "\"post_processor\":");
-    if (c->cls->single && strcmp(c->cls->single, "roberta") == 0) {
-        om_buf_adds(c->out, "{\"type\":\"RobertaProcessing\",");
+    om_buf_adds(c->out, "{\"type\":\"RobertaProcessing\",");
+    write_token_pair(c, "sep", sep);
+    write_token_pair(c, "cls", cls);
+    om_buf_printf(c->out, "\"trim_offsets\":%s,\"add_prefix_space\":%s}", trim ? "true" : "false",
+                  trim && tok_convert_flag(c, "add_prefix_space", false) ? "true" : "false");
+}
+
+static void write_templates(struct tok_convert *c, const char *single, const char *pair)
+{
+    om_buf_adds(c->out, "{\"type\":\"TemplateProcessing\",");
+    write_template(c, "single", single);
+    write_template(c, "pair", pair);
+    write_template_tokens(c, pair, single);
+    om_buf_adds(c->out, "}");
+}
+
+/* Of classes without a template. */
+static void write_bpe_processor(struct tok_convert *c)
+{
+    if (c->cls->files != TOK_FILES_BYTE_BPE || c->cls->bpe == TOK_BPE_OPENAI) {
+        om_buf_adds(c->out, "null");
+    } else if (c->cls->bpe == TOK_BPE_CLIP) {
+        write_roberta(c, TOK_EOS, TOK_BOS, false);
+    } else if (c->cls->bpe == TOK_BPE_HERBERT) {
+        om_buf_adds(c->out, "{\"type\":\"BertProcessing\",");
         write_token_pair(c, "sep", TOK_SEP);
         write_token_pair(c, "cls", TOK_CLS);
-        om_buf_printf(c->out, "\"trim_offsets\":true,\"add_prefix_space\":%s}",
-                      tok_convert_flag(c, "add_prefix_space", false) ? "true" : "false");
-    } else if (!c->cls->single && !tok_convert_flag(c, "add_bos_token", false)) {
+        drop_comma(c);
+        om_buf_adds(c->out, "}");
+    } else if (c->cls->bpe == TOK_BPE_GPT2 && tok_convert_flag(c, "add_bos_token", false)) {
+        write_templates(c, "bos A", "bos A B:1");
+    } else {
         om_buf_adds(c->out, "{\"type\":\"ByteLevel\",\"add_prefix_space\":true,"
                             "\"trim_offsets\":false,\"use_regex\":true}");
-    } else {
-        const char *const pair = c->cls->pair ? c->cls->pair : "bos A B:1";
-        om_buf_adds(c->out, "{\"type\":\"TemplateProcessing\",");
-        write_template(c, "single", c->cls->single ? c->cls->single : "bos A");
-        write_template(c, "pair", pair);
-        write_template_tokens(c, pair);
-        om_buf_adds(c->out, "}");
     }
+}
+
+static void write_post_processor(struct tok_convert *c)
+{
+    const bool legacy = c->cls->legacy_single && tok_convert_flag(c, "legacy_behaviour", false);
+
+    om_buf_adds(c->out, "\"post_processor\":");
+    if (!c->cls->single)
+        write_bpe_processor(c);
+    else if (strcmp(c->cls->single, "roberta") == 0)
+        write_roberta(c, TOK_SEP, TOK_CLS, true);
+    else
+        write_templates(c, legacy ? c->cls->legacy_single : c->cls->single,
+                        legacy ? c->cls->legacy_pair : c->cls->pair);
     om_buf_adds(c->out, ",");
 }
 
@@ -455,19 +512,36 @@ static void write_bert_normalizer(struct tok_convert *c)
                   tok_convert_flag(c, "do_lower_case", true) ? "true" : "false");
 }
 
+#define ONE_SPACE "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\" {2,}\"},\"content\":\" \"}"
+
 static void write_albert_normalizer(struct tok_convert *c)
 {
     om_buf_adds(c->out,
                 "{\"type\":\"Sequence\",\"normalizers\":["
                 "{\"type\":\"Replace\",\"pattern\":{\"String\":\"``\"},\"content\":\"\\\"\"},"
                 "{\"type\":\"Replace\",\"pattern\":{\"String\":\"''\"},\"content\":\"\\\"\"},");
-    if (!tok_convert_flag(c, "keep_accents", false))
+    if (c->cls->norm == TOK_NORM_REMBERT)
+        om_buf_adds(c->out, ONE_SPACE ",");
+    if (!tok_convert_flag(c, "keep_accents", c->cls->keep_accents))
         om_buf_adds(c->out, "{\"type\":\"NFKD\"},{\"type\":\"StripAccents\"},");
-    if (tok_convert_flag(c, "do_lower_case", true))
+    if (tok_convert_flag(c, "do_lower_case", !c->cls->cased))
         om_buf_adds(c->out, "{\"type\":\"Lowercase\"},");
     write_charsmap(c);
-    om_buf_adds(c->out, "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\" {2,}\"},"
-                        "\"content\":\" \"}]}");
+    if (c->cls->norm == TOK_NORM_REMBERT)
+        drop_comma(c);
+    else
+        om_buf_adds(c->out, ONE_SPACE);
+    om_buf_adds(c->out, "]}");
+}
+
+static void write_deberta_normalizer(struct tok_convert *c)
+{
+    om_buf_adds(c->out, "{\"type\":\"Sequence\",\"normalizers\":[");
+    if (tok_convert_flag(c, "do_lower_case", !c->cls->cased))
+        om_buf_adds(c->out, "{\"type\":\"Lowercase\"},");
+    om_buf_adds(c->out, "{\"type\":\"Strip\",\"strip_left\":true,\"strip_right\":true},");
+    write_charsmap(c);
+    om_buf_adds(c->out, ONE_SPACE "]}");
 }
 
 #define SPACE_TO_META \
@@ -508,17 +582,57 @@ static void write_llama_normalizer(struct tok_convert *c)
     om_buf_adds(c->out, SPACE_TO_META "]}");
 }
 
+#define BERT_NORMALIZER(accents, lower)                                               \
+    "{\"type\":\"BertNormalizer\",\"clean_text\":true,\"handle_chinese_chars\":true," \
+    "\"strip_accents\":" accents ",\"lowercase\":" lower "}"
+#define SPLIT(pattern, behavior, invert)                                                   \
+    "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" pattern "\"},\"behavior\":\"" behavior \
+    "\",\"invert\":" invert "}"
+#define PLAIN_BYTES(regex)                                                            \
+    "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_" \
+    "regex\":" regex "}"
+#define BPE_DECODER "{\"type\":\"BPEDecoder\",\"suffix\":\"</w>\"}"
+
+/* Of vocab.json with merges.txt; NULL: byte level, as the configuration says. */
+static const struct {
+    const char *normalizer, *pre_tokenizer, *decoder;
+} bpe_forms[] = {
+    [TOK_BPE_GPT2] = { "null", NULL, NULL },
+    [TOK_BPE_QWEN2] = { "{\"type\":\"NFC\"}",
+                        "{\"type\":\"Sequence\",\"pretokenizers\":[" SPLIT(
+                            "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|"
+                            "\\\\p{N}|"
+                            " ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!"
+                            "\\\\S)|\\\\s+",
+                            "Isolated", "false") "," PLAIN_BYTES("false") "]}",
+                        NULL },
+    [TOK_BPE_CLIP] = { "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},"
+                       "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"\\\\s+\"},"
+                       "\"content\":\" \"},{\"type\":\"Lowercase\"}]}",
+                       "{\"type\":\"Sequence\",\"pretokenizers\":[" SPLIT(
+                           "'s|'t|'re|'ve|'m|'ll|'d|[\\\\p{L}]+|[\\\\p{N}]|[^\\\\s\\\\p{L}\\\\p{N}]"
+                           "+",
+                           "Removed", "true") "," PLAIN_BYTES("true") "]}",
+                       NULL },
+    [TOK_BPE_OPENAI] = { BERT_NORMALIZER("null", "true"), "{\"type\":\"BertPreTokenizer\"}",
+                         BPE_DECODER },
+    [TOK_BPE_HERBERT] = { BERT_NORMALIZER("false", "false"), "{\"type\":\"BertPreTokenizer\"}",
+                          BPE_DECODER },
+};
+
 static void write_normalizer(struct tok_convert *c)
 {
     om_buf_adds(c->out, "\"normalizer\":");
     if (c->cls->files == TOK_FILES_WORD_PIECE)
         write_bert_normalizer(c);
     else if (c->cls->files == TOK_FILES_BYTE_BPE)
-        om_buf_adds(c->out, "null");
+        om_buf_adds(c->out, bpe_forms[c->cls->bpe].normalizer);
     else if (c->cls->files == TOK_FILES_MARIAN)
         write_marian_normalizer(c);
-    else if (c->cls->norm == TOK_NORM_ALBERT)
+    else if (c->cls->norm == TOK_NORM_ALBERT || c->cls->norm == TOK_NORM_REMBERT)
         write_albert_normalizer(c);
+    else if (c->cls->norm == TOK_NORM_DEBERTA)
+        write_deberta_normalizer(c);
     else if (c->cls->norm == TOK_NORM_LLAMA)
         write_llama_normalizer(c);
     else if (c->cls->norm == TOK_NORM_GEMMA)
@@ -533,7 +647,7 @@ static void write_metaspace(struct tok_convert *c, bool split)
     const char *scheme = "never";
 
     if (tok_convert_flag(c, "add_prefix_space", true))
-        scheme = tok_convert_flag(c, "legacy", true) ? "always" : "first";
+        scheme = tok_convert_flag(c, "legacy", !c->cls->modern) ? "always" : "first";
     om_buf_printf(c->out,
                   "{\"type\":\"Metaspace\",\"replacement\":\"" META
                   "\",\"prepend_scheme\":\"%s\",\"split\":%s}",
@@ -558,9 +672,12 @@ static void write_spm_pre_tokenizer(struct tok_convert *c)
             om_buf_adds(c->out, "null");
         else
             write_metaspace(c, false);
-    } else if (c->unk_shift) {
-        om_buf_adds(c->out, "{\"type\":\"Sequence\",\"pretokenizers\":["
-                            "{\"type\":\"WhitespaceSplit\"},");
+    } else if (c->unk_shift || c->cls->norm == TOK_NORM_DEBERTA) {
+        om_buf_adds(c->out, "{\"type\":\"Sequence\",\"pretokenizers\":[");
+        if (c->unk_shift)
+            om_buf_adds(c->out, "{\"type\":\"WhitespaceSplit\"},");
+        else if (tok_convert_flag(c, "split_by_punct", false))
+            om_buf_adds(c->out, "{\"type\":\"Punctuation\",\"behavior\":\"Isolated\"},");
         write_metaspace(c, true);
         om_buf_adds(c->out, "]}");
     } else {
@@ -573,6 +690,8 @@ static void write_pre_tokenizer(struct tok_convert *c)
     om_buf_adds(c->out, "\"pre_tokenizer\":");
     if (c->cls->files == TOK_FILES_WORD_PIECE)
         om_buf_adds(c->out, "{\"type\":\"BertPreTokenizer\"}");
+    else if (c->cls->files == TOK_FILES_BYTE_BPE && bpe_forms[c->cls->bpe].pre_tokenizer)
+        om_buf_adds(c->out, bpe_forms[c->cls->bpe].pre_tokenizer);
     else if (c->cls->files == TOK_FILES_BYTE_BPE)
         write_byte_level(c, tok_convert_flag(c, "add_prefix_space", false));
     else if (c->cls->files == TOK_FILES_MARIAN)
@@ -597,6 +716,8 @@ static void write_decoder(struct tok_convert *c)
     om_buf_adds(c->out, "\"decoder\":");
     if (c->cls->files == TOK_FILES_WORD_PIECE)
         om_buf_adds(c->out, "{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true}");
+    else if (c->cls->files == TOK_FILES_BYTE_BPE && bpe_forms[c->cls->bpe].decoder)
+        om_buf_adds(c->out, bpe_forms[c->cls->bpe].decoder);
     else if (c->cls->files == TOK_FILES_BYTE_BPE)
         write_byte_level(c, true);
     else if (c->cls->files == TOK_FILES_MARIAN)
@@ -703,10 +824,10 @@ static struct om_json *read_json(struct tok_convert *c, const char *name)
 
 bool tok_can_convert(struct om_arena *a, const char *dir)
 {
-    static const char *const names[] = {
-        "vocab.txt",       "vocab.json", "spiece.model",
-        "tokenizer.model", "source.spm", "sentencepiece.bpe.model"
-    };
+    static const char *const names[] = { "vocab.txt",    "vocab.json",
+                                         "spiece.model", "tokenizer.model",
+                                         "source.spm",   "sentencepiece.model",
+                                         "spm.model",    "sentencepiece.bpe.model" };
 
     for (size_t i = 0; i < OM_COUNT(names); i++) {
         const char *const path = om_path_join(a, dir, names[i]);

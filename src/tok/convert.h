@@ -16,22 +16,30 @@ enum tok_role { TOK_BOS, TOK_EOS, TOK_UNK, TOK_SEP, TOK_PAD, TOK_CLS, TOK_MASK, 
 
 enum tok_files { TOK_FILES_WORD_PIECE, TOK_FILES_BYTE_BPE, TOK_FILES_SPM, TOK_FILES_MARIAN };
 
-enum tok_norm { TOK_NORM_SPM, TOK_NORM_ALBERT, TOK_NORM_LLAMA, TOK_NORM_GEMMA };
+enum tok_norm { TOK_NORM_SPM, TOK_NORM_ALBERT, TOK_NORM_REMBERT, TOK_NORM_DEBERTA, TOK_NORM_LLAMA, TOK_NORM_GEMMA };
+
+/* What surrounds vocab.json with merges.txt. */
+enum tok_bpe { TOK_BPE_GPT2, TOK_BPE_QWEN2, TOK_BPE_CLIP, TOK_BPE_OPENAI, TOK_BPE_HERBERT };
 
 struct tok_convert;
 
-/* A class. Templates are words: a role in lower case, "lang", "A" or "B", each with ":1" for the second type. */
+/* A class. Templates are words: a role in lower case, "lang", "A" or "B", or a token after "=", each with ":1" for the second type. */
 struct tok_class {
     const char *name;        /* without "Fast" */
     const char *model_types; /* of config.json, between spaces; for directories that name no class */
     enum tok_files files;
     enum tok_norm norm;
+    enum tok_bpe bpe;
     const char *tokens[TOK_ROLES];
     bool mask_lstrip;        /* the mask token takes the space before it */
     bool mask_normalized;    /* and is looked for in normalized text */
     bool pad_left;           /* by default */
     bool bos_option, eos_option; /* add_bos_token and add_eos_token decide; the first is the default of add_bos_token */
+    bool modern;             /* legacy is off by default */
+    bool cased, keep_accents; /* defaults of do_lower_case and keep_accents */
     const char *single, *pair;
+    const char *legacy_single, *legacy_pair; /* with legacy_behaviour; NULL: there is none */
+    const char *language;    /* the default of src_lang; NULL: en_XX */
     const char *const *head; /* pieces in front of the model's, NULL-terminated */
     size_t skip;             /* of the model's pieces */
     bool zero_skipped;       /* they stay, with a score of 0 */
@@ -55,6 +63,7 @@ struct tok_out_added {
     om_sv content;
     uint32_t id;
     bool special, single_word, lstrip, rstrip, normalized;
+    bool of_model; /* a piece of SentencePiece, about which others know more */
 };
 
 /* A conversion under way. Failures are sticky in rc. */

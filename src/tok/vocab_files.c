@@ -130,6 +130,23 @@ static void write_merges_txt(struct tok_convert *c, om_sv rest)
     }
 }
 
+/* Words end in </w> where they are no byte-level ones. */
+static void write_bpe_head(struct tok_convert *c)
+{
+    const bool bytes = c->cls->bpe == TOK_BPE_GPT2 || c->cls->bpe == TOK_BPE_QWEN2;
+
+    om_buf_adds(c->out, "{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":");
+    if (bytes)
+        om_buf_adds(c->out, "null");
+    else
+        om_buf_json_string(c->out, c->tokens[TOK_UNK]);
+    om_buf_printf(c->out,
+                  ",\"continuing_subword_prefix\":%s,\"end_of_word_suffix\":\"%s\","
+                  "\"fuse_unk\":false,\"byte_fallback\":false,\"ignore_merges\":false,"
+                  "\"vocab\":",
+                  bytes || c->cls->bpe == TOK_BPE_CLIP ? "\"\"" : "null", bytes ? "" : "</w>");
+}
+
 void tok_convert_byte_bpe(struct tok_convert *c)
 {
     struct tok_entries entries = { NULL, 0, 0 };
@@ -137,10 +154,7 @@ void tok_convert_byte_bpe(struct tok_convert *c)
 
     if (need_file(c, "vocab.json", &vocab) && need_file(c, "merges.txt", &merges) &&
         note_vocab(c, "vocab.json", vocab, &entries)) {
-        om_buf_adds(c->out, "{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":null,"
-                            "\"continuing_subword_prefix\":\"\",\"end_of_word_suffix\":\"\","
-                            "\"fuse_unk\":false,\"byte_fallback\":false,\"ignore_merges\":false,"
-                            "\"vocab\":");
+        write_bpe_head(c);
         om_buf_add(c->out, vocab.ptr, vocab.len);
         om_buf_adds(c->out, ",\"merges\":[");
         write_merges_txt(c, merges);
@@ -199,6 +213,7 @@ static void add_control_pieces(struct tok_convert *c)
         if (p->type == TOK_SPM_CONTROL || p->type == TOK_SPM_USER_DEFINED)
             tok_convert_add(
                 c, &(struct tok_out_added){ .content = p->text,
+                                            .of_model = true,
                                             .special = p->type == TOK_SPM_CONTROL || turn });
     }
 }
@@ -365,8 +380,9 @@ static void mend_tab(struct tok_convert *c)
 
 void tok_convert_spm(struct tok_convert *c)
 {
-    static const char *const names[] = { "spiece.model", "sentencepiece.bpe.model",
-                                         "tokenizer.model", NULL };
+    static const char *const names[] = { "spiece.model",    "sentencepiece.bpe.model",
+                                         "tokenizer.model", "sentencepiece.model",
+                                         "spm.model",       NULL };
     size_t i = 0;
     om_sv bytes;
 

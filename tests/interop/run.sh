@@ -1,7 +1,7 @@
 #!/bin/bash
 # tests/interop/run.sh BUILD [SUITE...]: the real clients of our files get the numbers of PyTorch from them.
 #
-# Suites: files, classes, tokenizers, signature, quantize, real, hub, node, spark, shared (default: all). The Python clients live in BUILD/interop/venv, made on the
+# Suites: files, classes, tokenizers, conversions, signature, quantize, real, hub, node, spark, shared (default: all). The Python clients live in BUILD/interop/venv, made on the
 # first run, or in the virtual environment that OPTIMUM_VENV names; transformers.js in BUILD/interop/node. Prints a line per check
 # and closes with "N passed, N failed, N skipped".
 set -u
@@ -142,7 +142,7 @@ END
     echo "$ok passed, $bad failed, 0 skipped"
 }
 
-wanted=${*:-files classes tokenizers signature quantize real hub node spark shared}
+wanted=${*:-files classes tokenizers conversions signature quantize real hub node spark shared}
 if [ -n "${OPTIMUM_VENV:-}" ]; then
     python=$OPTIMUM_VENV/bin/python
     [ -x "$python" ] || fail "OPTIMUM_VENV: there is no $python"
@@ -158,6 +158,7 @@ minilm=$build/demo/all-MiniLM-L6-v2
 suite files "$python" "$here/files.py"
 suite classes "$python" "$here/classes.py"
 suite tokenizers "$python" "$here/saved_tokenizers.py"
+suite conversions "$python" "$here/conversions.py"
 suite signature "$python" "$here/signature.py"
 suite quantize "$python" "$here/quantize.py" "$minilm"
 suite real "$python" "$here/real.py" "$minilm"

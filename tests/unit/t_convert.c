@@ -114,6 +114,60 @@ static void sentence_piece(struct test *t)
     om_buf_release(&b);
 }
 
+/* What classes put around the same model; ids as Transformers gives them. */
+static void spm_classes(struct test *t)
+{
+    static const struct {
+        const char *config, *want;
+    } cases[] = {
+        { "{\"tokenizer_class\":\"XLMRobertaTokenizer\"}", "0 8 6 5 2" },
+        { "{\"tokenizer_class\":\"BarthezTokenizer\"}", "1 7 5 4 2" },
+        { "{\"tokenizer_class\":\"MBart50Tokenizer\",\"src_lang\":\"fr_XX\"}", "16 8 6 5 2" },
+        { "{\"tokenizer_class\":\"NllbTokenizer\"}", "56 8 6 5 2" },
+        { "{\"tokenizer_class\":\"NllbTokenizer\",\"legacy_behaviour\":true}", "8 6 5 2 56" },
+        { "{\"tokenizer_class\":\"SeamlessM4TTokenizer\"}", "3 1 8 6 5 3" },
+        { "{\"tokenizer_class\":\"XGLMTokenizer\"}", "2 8 6 5" },
+        { "{\"tokenizer_class\":\"XLNetTokenizer\"}", "7 5 4 8 10" },
+        { "{\"tokenizer_class\":\"ReformerTokenizer\"}", "7 5 4" },
+        { "{\"tokenizer_class\":\"BigBirdTokenizer\"}", "10 7 5 4 8" },
+    };
+    struct om_buf b = OM_BUF_INIT(1u << 16);
+
+    put_model(&b, TOK_SPM_UNIGRAM);
+    put_file(t, "spiece.model", om_buf_sv(&b));
+    for (size_t i = 0; i < OM_COUNT(cases); i++) {
+        test_case(t, "%s", cases[i].config);
+        put_file(t, "tokenizer_config.json", om_sv_str(cases[i].config));
+        check_ids(t, "ab b", cases[i].want);
+    }
+    om_buf_release(&b);
+}
+
+static void bpe_classes(struct test *t)
+{
+    static const struct {
+        const char *config, *want;
+    } cases[] = {
+        { "{\"tokenizer_class\":\"CLIPTokenizer\"}", "7 6 11 5 8" },
+        { "{\"tokenizer_class\":\"Qwen2Tokenizer\"}", "11 4" },
+        { "{\"tokenizer_class\":\"OpenAIGPTTokenizer\"}", "6 11 5" },
+        { "{\"tokenizer_class\":\"HerbertTokenizer\"}", "0 1 1 11 5 2" },
+        { "{\"tokenizer_class\":\"DebertaTokenizer\"}", "9 11 4 10" },
+        { "{\"tokenizer_class\":\"BlenderbotTokenizer\"}", "11 4 2" },
+    };
+
+    put_file(
+        t, "vocab.json",
+        OM_SVL("{\"<s>\":0,\"<unk>\":1,\"</s>\":2,\"a\":3,\"b\":4,\"b</w>\":5,\"ab</w>\":6,"
+               "\"<|startoftext|>\":7,\"<|endoftext|>\":8,\"[CLS]\":9,\"[SEP]\":10,\"ab\":11}"));
+    put_file(t, "merges.txt", OM_SVL("#version: 0.2\na b</w>\na b\n"));
+    for (size_t i = 0; i < OM_COUNT(cases); i++) {
+        test_case(t, "%s", cases[i].config);
+        put_file(t, "tokenizer_config.json", om_sv_str(cases[i].config));
+        check_ids(t, "AB abb", cases[i].want);
+    }
+}
+
 static void refused_classes(struct test *t)
 {
     static const struct {
@@ -176,6 +230,8 @@ const struct test_entry t_convert[] = {
     { "vocab_txt", vocab_txt },
     { "merges_txt", merges_txt },
     { "sentence_piece", sentence_piece },
+    { "spm_classes", spm_classes },
+    { "bpe_classes", bpe_classes },
     { "refused_classes", refused_classes },
     { "hostile", hostile },
     TEST_END,
