@@ -7,6 +7,7 @@
 #include "cli/opt.h"
 
 #include <optimum/export.h>
+#include <optimum/quantize.h>
 
 static const char summary[] = "Export a checkpoint to ONNX files that ONNX Runtime, Optimum's "
                               "classes and transformers.js load.";
@@ -41,6 +42,8 @@ static const struct opt_choice frameworks[] = { { "pt", 0 }, { NULL, 0 } };
 /* What the options give before they become om_export_opts. */
 struct args {
     struct om_export_opts o;
+    struct om_quant_config config;
+    const char *quantize;
     int weights, weights_dtype, linear, decoder, dtype, framework;
     int64_t opset;
     double atol;
@@ -171,6 +174,11 @@ int cmd_export_onnx(struct cli *cli, int argc, char **argv)
         OPT_CHOICE(
             0, "linear", &a.linear, linears,
             "linear layers as Gemm (default), or as MatMul and Add for tools that look for them"),
+        OPT_STR(
+            0, "quantize", &a.quantize, "PRESET",
+            "write the files quantized: arm64, avx2, avx512, avx512_vnni, ppc64le (dynamic int8), "
+            "int4, int8 (weights in blocks), float16",
+            0),
         OPT_FLAG(0, "no-constant-folding", &a.o.no_constant_folding,
                  "keep nodes whose inputs are constant"),
         OPT_FLAG(0, "durable", &a.o.durable, "wait until the files are on the disk"),
@@ -244,6 +252,11 @@ int cmd_export_onnx(struct cli *cli, int argc, char **argv)
     if (check_args(cli, &a) != 0)
         return CLI_USAGE;
     finish_opts(&a);
+    if (a.quantize != NULL) {
+        if (om_quant_preset(a.quantize, &a.config, &err) < 0)
+            return cli_report(cli, &err);
+        a.o.quantize = &a.config;
+    }
     if (om_export_run(cli->ctx, &a.o, &err) < 0)
         return cli_report(cli, &err);
     return CLI_OK;

@@ -57,6 +57,8 @@ struct om_shapes {
     int64_t num_choices;     /* 4 */
 };
 
+struct om_quant_config;
+
 /* Strings are borrowed for the call. */
 struct om_export_opts {
     uint32_t struct_size;    /* set by OM_EXPORT_OPTS_INIT; lets the struct grow */
@@ -87,6 +89,9 @@ struct om_export_opts {
     struct om_shapes shapes;
     int64_t pad_token_id;    /* negative: from config.json; for text-classification with a decoder */
     bool durable;            /* fsync before the files get their names */
+    /* NULL: no quantization. Else the files are written quantized, beside an ort_config.json; nothing is validated. A
+     * configuration of static quantization is refused, and safetensors as the place of weights. See <optimum/quantize.h>. */
+    const struct om_quant_config *quantize;
     const char *dump_ir;     /* file that receives the graphs as text, NULL: none */
     const char *token;       /* of the Hub; NULL: HF_TOKEN or the file that `hf auth login` writes; "": none */
     bool local_files_only;   /* never ask the Hub: what its cache has must do */

@@ -77,7 +77,8 @@ struct om_quant_config {
     }
 
 /* The configuration of "arm64", "avx2", "avx512", "avx512_vnni", "ppc64le" or "tensorrt"
- * (AutoQuantizationConfig). per_channel is false, as at Optimum's command line. */
+ * (AutoQuantizationConfig; per_channel is false, as at Optimum's command line), "int4" or "int8"
+ * (weight-only, blocks of 32), or "float16". */
 OM_API int om_quant_preset(const char *name, struct om_quant_config *config, struct om_error *err);
 
 struct om_quantize_opts {

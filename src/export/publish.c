@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "export/job.h"
+#include "quant/quant.h"
 #include "tok/convert.h"
 
 #include <optimum/version.h>
@@ -107,8 +108,27 @@ static int stage_model(struct om_job *job, struct om_job_file *f, struct om_erro
     const char *name = om_part_file(f->part);
 
     OM_TRY(om_out_open(&f->out, job->opts->out_dir, name, job->ctx, err));
-    OM_TRY(om_onnx_write(f->lowered, &opts, &f->out, job->data, err));
+    if (job->opts->quantize != NULL) {
+        const struct om_quant_output o = {
+            .name = name,
+            .out = &f->out,
+            .data = job->weights == OM_WEIGHTS_EMBEDDED ? NULL : &job->data_out,
+            .location = OM_DATA_NAME,
+        };
+
+        OM_TRY(om_quant_graph(job->ctx, job->opts->quantize, f->lowered, &opts, &o, err));
+    } else {
+        OM_TRY(om_onnx_write(f->lowered, &opts, &f->out, job->data, err));
+    }
     return om_out_flush(&f->out, err);
+}
+
+/* Was anything written to model.onnx_data? */
+static bool data_written(const struct om_job *job)
+{
+    if (job->opts->quantize != NULL)
+        return job->weights != OM_WEIGHTS_EMBEDDED && job->data_out.pos > 0;
+    return job->data != NULL && !om_onnx_data_empty(job->data);
 }
 
 /* ---- configuration and companions ---- */
@@ -222,6 +242,19 @@ static int stage_generation_config(struct om_job *job, const struct om_generatio
     return rc;
 }
 
+static int stage_ort_config(struct om_job *job, struct om_error *err)
+{
+    struct om_buf text = OM_BUF_INIT(1u << 20);
+    int rc;
+
+    om_quant_config_write(job->opts->quantize, job->weights == OM_WEIGHTS_EXTERNAL, &text);
+    rc = om_buf_check(&text, err);
+    if (rc == 0)
+        rc = stage_bytes(job, "ort_config.json", om_buf_sv(&text), err);
+    om_buf_release(&text);
+    return rc;
+}
+
 static int stage_copy(struct om_job *job, const char *name, struct om_error *err)
 {
     const char *path = om_path_join(&job->arena, job->dir, name);
@@ -297,6 +330,7 @@ static void discard_leftovers(const struct om_job *job)
     om_out_discard(dir, OM_DIVERGE_NAME);
     om_out_discard(dir, "config.json");
     om_out_discard(dir, "generation_config.json");
+    om_out_discard(dir, "ort_config.json");
     for (const char *const *name = om_companion_files; *name != NULL; name++)
         om_out_discard(dir, *name);
     for (size_t i = 0; i < job->ckpt->file_count; i++)
@@ -309,6 +343,8 @@ int om_job_stage(struct om_job *job, struct om_error *err)
     discard_leftovers(job);
     job->in_place = om_file_same(job->dir, job->opts->out_dir);
     OM_TRY(stage_data(job, err));
+    if (job->opts->quantize != NULL)
+        OM_TRY(stage_ort_config(job, err));
     for (size_t i = 0; i < job->n_files; i++)
         OM_TRY(stage_model(job, &job->files[i], err));
     return stage_companions(job, err);
@@ -342,7 +378,7 @@ static bool replaces_weights(const struct om_job *job)
     for (size_t i = 0; i < job->n_asides; i++)
         if (job->asides[i].weights)
             return true;
-    return job->data != NULL && !om_onnx_data_empty(job->data);
+    return data_written(job);
 }
 
 static int remove_old_models(struct om_job *job, struct om_error *err)
@@ -361,7 +397,7 @@ int om_job_publish(struct om_job *job, struct om_error *err)
 
     OM_TRY(om_ctx_check(job->ctx, err));
     OM_TRY(remove_old_models(job, err));
-    if (job->data != NULL && !om_onnx_data_empty(job->data))
+    if (data_written(job))
         OM_TRY(om_out_commit(&job->data_out, durable, err));
     else
         om_out_abort(&job->data_out);

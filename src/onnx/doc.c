@@ -444,6 +444,49 @@ int om_doc_parse(struct om_arena *a, const struct om_file *model, const char *di
     return 0;
 }
 
+/* The number in the location of a tensor's external data. */
+static bool shell_index(om_sv message, size_t n, size_t *index)
+{
+    struct om_wire_field f;
+    om_sv entry, rest = message;
+    int64_t v;
+
+    while (om_pb_next_bytes(&rest, PB_TENSOR_EXTERNAL_DATA, &entry, NULL) > 0) {
+        om_sv key = { NULL, 0 };
+
+        while (om_wire_next(&entry, &f, NULL) > 0) {
+            if (f.number == PB_ENTRY_KEY)
+                key = f.bytes;
+            if (f.number != PB_ENTRY_VALUE || !om_sv_is(key, "location"))
+                continue;
+            if (!om_sv_i64(f.bytes, &v) || v < 0 || (size_t)v >= n)
+                return false;
+            *index = (size_t)v;
+            return true;
+        }
+    }
+    return false;
+}
+
+int om_doc_parse_shell(struct om_arena *a, const struct om_file *shell, const struct om_graph *g,
+                       struct om_doc **out, struct om_error *err)
+{
+    struct om_doc_tensors *t;
+
+    OM_TRY(om_doc_parse(a, shell, NULL, out, err));
+    t = &(*out)->graph->tensors;
+    for (size_t i = 0; i < t->len; i++) {
+        size_t index = 0;
+
+        if (!shell_index(t->items[i].message, g->n_weights, &index))
+            return om_fail(err, OM_E_INTERNAL, "tensor \"%.*s\" refers to no weight",
+                           OM_SV(t->items[i].name));
+        t->items[i].message = (om_sv){ NULL, 0 };
+        t->items[i].weight = &g->weights[index];
+    }
+    return 0;
+}
+
 int om_doc_open(struct om_arena *a, const char *path, struct om_doc **out, struct om_error *err)
 {
     const char *dir = om_onnx_directory(a, path);
@@ -479,6 +522,7 @@ int om_doc_weight(struct om_doc *d, const struct om_doc_tensor *t, struct om_wei
         return om_onnx_read_tensor(d->file, t->message, true, out, err);
     if (t->weight) {
         *out = *t->weight;
+        out->name = t->name;
         return 0;
     }
     if (t->source || dtype == OM_DTYPE_NONE)

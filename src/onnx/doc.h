@@ -109,6 +109,10 @@ int om_doc_open(struct om_arena *a, const char *path, struct om_doc **out, struc
  * it. */
 int om_doc_parse(struct om_arena *a, const struct om_file *model, const char *dir,
                  struct om_doc **out, struct om_error *err);
+/* A graph on its way into a file: what om_onnx_write_shell() made of g, which must outlive the
+ * document as well. */
+int om_doc_parse_shell(struct om_arena *a, const struct om_file *shell, const struct om_graph *g,
+                       struct om_doc **out, struct om_error *err);
 void om_doc_close(struct om_doc *d); /* accepts NULL; the arena keeps the document's memory */
 
 /* The version that the file imports of a domain; 0: it does not. "ai.onnx" is "". */

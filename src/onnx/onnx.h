@@ -37,6 +37,11 @@ struct om_onnx_opts {
 int om_onnx_write(const struct om_graph *g, const struct om_onnx_opts *opts, struct om_out *out,
                   struct om_onnx_data *data, struct om_error *err);
 
+/* The model's message without weights: an initializer says, as the location of external data, the
+ * index of its weight in g->weights. For om_doc_parse_shell(). */
+int om_onnx_write_shell(const struct om_graph *g, const struct om_onnx_opts *opts,
+                        struct om_buf *out, struct om_error *err);
+
 /* out must live until the data is freed; location is the name that models refer to it by. */
 int om_onnx_data_new(struct om_arena *a, struct om_out *out, const char *location,
                      struct om_onnx_data **d, struct om_error *err);

@@ -32,6 +32,7 @@ struct writer {
     const struct om_graph *g;
     enum om_weights_mode mode;
     int opset;
+    bool shell; /* weights are numbers, see om_onnx_write_shell() */
     struct om_onnx_data *data;
     struct om_buf graph;
     struct om_buf tensor; /* scratch: one initializer without its raw_data */
@@ -401,12 +402,14 @@ static int put_initializer(struct writer *w, uint32_t i)
 {
     const struct om_weight *const t = &w->g->weights[i];
     struct om_buf *const b = &w->tensor;
-    struct om_onnx_place place;
-    const enum home home = find_home(w, t, &place);
+    char number[24];
+    struct om_onnx_place place = { number, 0, om_weight_bytes(t) };
+    const enum home home = w->shell ? HOME_SOURCE : find_home(w, t, &place);
     const uint64_t inlined = home == HOME_GRAPH ? om_weight_bytes(t) : 0;
 
     if (home == HOME_DATA)
         OM_TRY(om_onnx_data_place(w->data, t, &place, w->err));
+    snprintf(number, sizeof(number), "%" PRIu32, i); /* read by put_place(), of a shell */
     om_buf_clear(b);
     put_tensor_head(b, t);
     put_sv(b, PB_TENSOR_NAME, w->inits[i].name);
@@ -565,6 +568,29 @@ int om_onnx_write(const struct om_graph *g, const struct om_onnx_opts *opts, str
                g->n_nodes, w.graph.len, out->pos);
     writer_release(&w);
     return om_wrap(err, rc, "%s", out->path);
+}
+
+int om_onnx_write_shell(const struct om_graph *g, const struct om_onnx_opts *opts,
+                        struct om_buf *out, struct om_error *err)
+{
+    struct om_buf tail = OM_BUF_INIT(4096);
+    struct writer w;
+    int rc = om_graph_check(g, err);
+
+    if (rc < 0)
+        return rc;
+    writer_init(&w, g, OM_WEIGHTS_EMBEDDED, opts->opset, err);
+    w.shell = true;
+    rc = put_graph(&w, opts->graph_name ? opts->graph_name : "main_graph");
+    if (rc == 0) {
+        put_model(&w, opts, out, &tail);
+        om_buf_add(out, w.graph.ptr, w.graph.len);
+        om_buf_add(out, tail.ptr, tail.len);
+        rc = tail.failed ? om_buf_check(&tail, err) : om_buf_check(out, err);
+    }
+    om_buf_release(&tail);
+    writer_release(&w);
+    return rc;
 }
 
 uint64_t om_onnx_embedded_size(const struct om_graph *g)

@@ -70,17 +70,24 @@ struct preset {
     enum om_quant_format format;
     enum om_quant_type activations, weights;
     bool symmetric, pairs;
+    int bits;
 };
 
 static const struct preset presets[] = {
-    { "arm64", OM_QUANT_DYNAMIC, OM_QUANT_QOPERATOR, OM_QUANT_UINT8, OM_QUANT_INT8, false, false },
-    { "avx2", OM_QUANT_DYNAMIC, OM_QUANT_QOPERATOR, OM_QUANT_UINT8, OM_QUANT_UINT8, false, false },
-    { "avx512", OM_QUANT_DYNAMIC, OM_QUANT_QOPERATOR, OM_QUANT_UINT8, OM_QUANT_INT8, false, false },
+    { "arm64", OM_QUANT_DYNAMIC, OM_QUANT_QOPERATOR, OM_QUANT_UINT8, OM_QUANT_INT8, false, false,
+      0 },
+    { "avx2", OM_QUANT_DYNAMIC, OM_QUANT_QOPERATOR, OM_QUANT_UINT8, OM_QUANT_UINT8, false, false,
+      0 },
+    { "avx512", OM_QUANT_DYNAMIC, OM_QUANT_QOPERATOR, OM_QUANT_UINT8, OM_QUANT_INT8, false, false,
+      0 },
     { "avx512_vnni", OM_QUANT_DYNAMIC, OM_QUANT_QOPERATOR, OM_QUANT_UINT8, OM_QUANT_INT8, false,
-      false },
-    { "ppc64le", OM_QUANT_DYNAMIC, OM_QUANT_QOPERATOR, OM_QUANT_UINT8, OM_QUANT_INT8, false,
-      false },
-    { "tensorrt", OM_QUANT_STATIC, OM_QUANT_QDQ, OM_QUANT_INT8, OM_QUANT_INT8, true, true },
+      false, 0 },
+    { "ppc64le", OM_QUANT_DYNAMIC, OM_QUANT_QOPERATOR, OM_QUANT_UINT8, OM_QUANT_INT8, false, false,
+      0 },
+    { "tensorrt", OM_QUANT_STATIC, OM_QUANT_QDQ, OM_QUANT_INT8, OM_QUANT_INT8, true, true, 0 },
+    { .name = "int4", .method = OM_QUANT_WEIGHT_ONLY, .weights = OM_QUANT_INT8, .bits = 4 },
+    { .name = "int8", .method = OM_QUANT_WEIGHT_ONLY, .weights = OM_QUANT_INT8, .bits = 8 },
+    { .name = "float16", .method = OM_QUANT_FLOAT16 },
 };
 
 int om_quant_preset(const char *name, struct om_quant_config *config, struct om_error *err)
@@ -102,6 +109,8 @@ int om_quant_preset(const char *name, struct om_quant_config *config, struct om_
         config->activations_symmetric = p->symmetric;
         config->add_pair_to_weight = p->pairs;
         config->dedicated_pair = p->pairs;
+        if (p->bits > 0)
+            config->bits = p->bits;
         return 0;
     }
     nearest = om_sv_nearest(om_sv_str(name), names);

@@ -800,6 +800,10 @@ static int transposed_view(struct gemms *x, struct om_doc_graph *g, struct om_do
         return om_quant_no_memory(j);
     OM_TRY(om_quant_name(j, name, &name));
     memcpy(dims, (int64_t[]){ t->dims[1], t->dims[0], 1, t->dims[1] }, 4 * sizeof(*dims));
+    if (w->strides) { /* a view already */
+        dims[2] = w->strides[1];
+        dims[3] = w->strides[0];
+    }
     w->name = name;
     w->dims = dims;
     w->strides = dims + 2;

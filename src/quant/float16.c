@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/half.h"
+#include "onnx/weight.h"
 #include "quant/internal.h"
 
 #define HALF_MAX 65504.0f
@@ -104,6 +105,12 @@ static int make_half(const struct om_doc_source *s, struct om_out *out, struct o
     uint16_t half[PIECE];
 
     x->error = (struct om_affine_error){ 0 };
+    if (x->weight.strides) {
+        struct om_weight w = x->weight;
+
+        w.dtype = OM_F16;
+        return om_weight_stream(&w, out, err);
+    }
     for (size_t at = 0; at < n; at += PIECE) {
         const size_t len = OM_MIN(PIECE, n - at);
 

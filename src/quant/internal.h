@@ -9,6 +9,7 @@
 #include "onnx/doc.h"
 #include "quant/affine.h"
 #include "quant/blocks.h"
+#include "quant/quant.h"
 
 /* A weight that was quantized, for the report. */
 struct om_quant_layer {
@@ -38,6 +39,11 @@ struct om_quant_job {
     struct om_error *err;
 };
 
+struct om_quant_file;
+/* Rewrite j->doc and measure its weights: it can be written then. */
+int om_quant_job_run(struct om_quant_job *j, struct om_quant_file *f);
+void om_quant_job_release(struct om_quant_job *j); /* all but the document and the arena */
+
 int om_quant_no_memory(struct om_quant_job *j);
 /* Does the configuration want the node? name: as the lists may call it. */
 bool om_quant_wants(const struct om_quant_job *j, om_sv op, om_sv name);
@@ -61,9 +67,6 @@ int om_quant_float16(struct om_quant_job *j);
 /* The lists that a configuration read from a file lives in. */
 int om_quant_config_read(struct om_arena *a, const char *path, struct om_quant_config *config,
                          bool *external, struct om_error *err);
-/* ort_config.json. */
-void om_quant_config_write(const struct om_quant_config *c, bool external, struct om_buf *b);
-int om_quant_config_check(const struct om_quant_config *c, struct om_error *err);
 /* The operators that a configuration without a list means; NULL-terminated. */
 const char *const *om_quant_default_operators(const struct om_quant_config *c);
 

@@ -3,16 +3,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include <optimum/version.h>
-
 #include "config/config.h"
-#include "quant/internal.h"
+#include "quant/quant.h"
 #include "quant/report.h"
 
 #define SMALL_FILE_MAX ((size_t)256 << 20)
 #define ARENA_MAX ((size_t)4 << 30)
-/* Tensors that stay in the graph's file: shapes and tables, which shape inference reads. */
-#define EXTERNAL_MIN 1024
 
 /* A file that gets its name at the end. */
 struct staged {
@@ -155,106 +151,13 @@ static int stage_companions(struct run *r, struct om_error *err)
 
 /* ---- one model ---- */
 
-static int fill_list(struct om_map *map, const char *const *list)
-{
-    for (size_t i = 0; list && list[i]; i++)
-        if (om_map_put(map, om_sv_str(list[i]), 0) < 0)
-            return -1;
-    return 0;
-}
-
-static int collect_names(void *user, struct om_doc_graph *g, struct om_error *err)
-{
-    struct om_map *const names = user;
-    bool ok = true;
-
-    for (size_t i = 0; i < g->tensors.len; i++)
-        ok = ok && om_map_put(names, g->tensors.items[i].name, 0) == 0;
-    for (size_t i = 0; i < g->inputs.len; i++)
-        ok = ok && om_map_put(names, g->inputs.items[i].name, 0) == 0;
-    for (size_t i = 0; i < g->nodes.len; i++)
-        for (uint32_t k = 0; k < g->nodes.items[i].n_out; k++)
-            ok = ok && om_map_put(names, g->nodes.items[i].out[k], 0) == 0;
-    return ok ? 0 : om_fail(err, OM_E_NOMEM, "out of memory");
-}
-
-static int init_job(struct om_quant_job *j)
-{
-    const struct om_quant_config *const c = j->config;
-    const char *const *operators =
-        c->operators_to_quantize ? c->operators_to_quantize : om_quant_default_operators(c);
-
-    if (fill_list(&j->only, c->nodes_to_quantize) < 0 ||
-        fill_list(&j->exclude, c->nodes_to_exclude) < 0 || fill_list(&j->operators, operators) < 0)
-        return om_quant_no_memory(j);
-    OM_TRY(om_doc_walk(j->doc->graph, collect_names, &j->names, j->err));
-    return om_doc_types_new(j->doc, &j->types, j->err);
-}
-
-static int rewrite(struct om_quant_job *j)
-{
-    switch (j->config->method) {
-    case OM_QUANT_DYNAMIC:
-        return om_quant_dynamic(j);
-    case OM_QUANT_WEIGHT_ONLY:
-        return om_quant_weight_only(j);
-    case OM_QUANT_FLOAT16:
-        return om_quant_float16(j);
-    case OM_QUANT_STATIC:
-        break;
-    }
-    return om_fail(j->err, OM_E_UNSUPPORTED, "this method is not known");
-}
-
-static int note_contrib(void *user, struct om_doc_graph *g, struct om_error *err)
-{
-    bool *const found = user;
-
-    (void)err;
-    for (size_t i = 0; i < g->nodes.len; i++)
-        *found = *found || om_sv_is(g->nodes.items[i].domain, "com.microsoft");
-    return 0;
-}
-
-static int finish_doc(struct om_quant_job *j)
-{
-    struct om_doc *const d = j->doc;
-    bool contrib = false;
-
-    OM_TRY(om_doc_walk(d->graph, note_contrib, &contrib, j->err));
-    if (contrib && om_doc_opset(d, "com.microsoft") == 0)
-        OM_TRY(om_doc_set_opset(d, "com.microsoft", 1, j->err));
-    d->producer_name = OM_SVL("optimum.c");
-    d->producer_version = OM_SVL(OM_VERSION);
-    OM_TRY(om_doc_clean(d, j->err));
-    for (size_t i = 0; i < j->n_weights; i++) {
-        OM_TRY(om_ctx_check(j->ctx, j->err));
-        OM_TRY(om_affine_measure(j->weights[i], j->err));
-    }
-    return 0;
-}
-
-static void release_job(struct om_quant_job *j)
-{
-    om_doc_types_free(j->types);
-    om_map_release(&j->names);
-    om_map_release(&j->only);
-    om_map_release(&j->exclude);
-    om_map_release(&j->operators);
-    for (size_t i = 0; i < j->n_blocks; i++)
-        om_blocks_release(j->blocks[i]);
-    free(j->blocks);
-    free(j->weights);
-    free(j->layers);
-}
-
 static int write_model(struct run *r, struct om_quant_job *j, const char *name,
                        struct om_error *err)
 {
     const bool external = r->opts->weights == OM_WEIGHTS_EXTERNAL ||
                           (r->opts->weights != OM_WEIGHTS_EMBEDDED &&
                            (r->external || om_doc_size(j->doc) > INT32_MAX));
-    struct om_doc_write_opts o = { .external_min = EXTERNAL_MIN };
+    struct om_doc_write_opts o = { .external_min = OM_QUANT_EXTERNAL_MIN };
     struct staged *s;
     struct om_out *data = NULL;
     size_t at = 0;
@@ -294,11 +197,7 @@ static int quantize_doc(struct run *r, struct om_quant_job *j, const char *name,
     if (!target)
         return no_memory(err);
     OM_TRY(om_quant_report_add(&r->report, name, target, &f, err));
-    OM_TRY(om_quant_count_operators(f, j->doc, false, err));
-    OM_TRY(init_job(j));
-    OM_TRY(rewrite(j));
-    OM_TRY(finish_doc(j));
-    OM_TRY(om_quant_count_operators(f, j->doc, true, err));
+    OM_TRY(om_quant_job_run(j, f));
     OM_TRY(write_model(r, j, target, err));
     return om_quant_report_layers(f, j, err);
 }
@@ -323,7 +222,7 @@ static int quantize_file(struct run *r, const char *name, struct om_error *err)
     }
     if (rc == 0)
         om_quant_report_log(r->ctx, &r->report);
-    release_job(&j);
+    om_quant_job_release(&j);
     om_doc_close(j.doc);
     om_arena_release(&arena);
     return rc;

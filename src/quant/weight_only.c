@@ -86,21 +86,38 @@ static int add_part(struct pass *x, struct om_doc_graph *g, om_sv base, const ch
     return 0;
 }
 
+/* A view whose axes are swapped is the matrix in its other orientation. */
+static int plain_view(struct om_weight *w, int64_t dims[2], bool *swapped, struct om_error *err)
+{
+    if (w->strides && !om_view_dense(w->dims, w->strides, w->rank)) {
+        if (w->strides[0] != 1 || w->strides[1] != w->dims[0])
+            return om_fail(err, OM_E_UNSUPPORTED,
+                           "tensor \"%.*s\": its axes are permuted in a way that is not quantized",
+                           OM_SV(w->name));
+        dims[0] = w->dims[1];
+        dims[1] = w->dims[0];
+        w->dims = dims;
+        *swapped = !*swapped;
+    }
+    w->strides = NULL;
+    return 0;
+}
+
 static int new_blocks(struct pass *x, const struct product *p, struct om_blocks **out)
 {
     struct om_quant_job *const j = x->j;
     const struct om_quant_config *const c = j->config;
     struct om_blocks *const b = om_arena_alloc(j->arena, sizeof(*b));
+    int64_t *const dims = om_arena_array(j->arena, 2, sizeof(*dims));
+    bool swapped = p->swapped;
     struct om_weight w;
 
-    if (!b || !om_grow(&j->blocks, &j->cap_blocks, j->n_blocks + 1, sizeof(struct om_blocks *)))
+    if (!b || !dims ||
+        !om_grow(&j->blocks, &j->cap_blocks, j->n_blocks + 1, sizeof(struct om_blocks *)))
         return om_quant_no_memory(j);
     OM_TRY(om_doc_weight(j->doc, p->weight, &w, j->err));
-    if (w.strides && !om_view_dense(w.dims, w.strides, w.rank))
-        return om_fail(j->err, OM_E_UNSUPPORTED,
-                       "tensor \"%.*s\": its axes are permuted in a way that is not quantized",
-                       OM_SV(w.name));
-    om_blocks_init(b, &w, p->swapped,
+    OM_TRY(plain_view(&w, dims, &swapped, j->err));
+    om_blocks_init(b, &w, swapped,
                    (struct om_block_form){ .bits = c->bits,
                                            .size = c->block_size,
                                            .symmetric = c->symmetric,

@@ -32,3 +32,13 @@ cat out6/ort_config.json
 $CLI inspect out6/model_quantized.onnx | head -12
 $CLI onnxruntime quantize -q --onnx_model onnx --float16 --convert_io -o out7
 $CLI inspect out7/model_quantized.onnx | grep -A3 outputs
+echo "--- at export, in one pass: the same bytes"
+$CLI export onnx -q --model ckpt --task text-classification --quantize avx2 one
+ls one
+cmp one/model.onnx out/model_quantized.onnx && cmp one/ort_config.json out/ort_config.json && echo equal
+$CLI export onnx -q --model ckpt --task text-classification --quantize int4 --weights external one4
+$CLI onnxruntime quantize -q --onnx_model one4 --float16 -o two && ls one4 two
+status $CLI export onnx --model ckpt --task text-classification --quantize int3 no
+status $CLI export onnx --model ckpt --task text-classification --quantize tensorrt no
+status $CLI export onnx --model ckpt --task text-classification --quantize avx2 --weights safetensors no
+status $CLI export onnx --model ckpt --task text-classification --quantize avx2 --validate no

@@ -1,0 +1,157 @@
+/* src/quant/quantize.c: one document from float to quantized. */
+#include <stdlib.h>
+
+#include <optimum/version.h>
+
+#include "onnx/onnx.h"
+#include "quant/quant.h"
+#include "quant/report.h"
+
+static int fill_list(struct om_map *map, const char *const *list)
+{
+    for (size_t i = 0; list && list[i]; i++)
+        if (om_map_put(map, om_sv_str(list[i]), 0) < 0)
+            return -1;
+    return 0;
+}
+
+static int collect_names(void *user, struct om_doc_graph *g, struct om_error *err)
+{
+    struct om_map *const names = user;
+    bool ok = true;
+
+    for (size_t i = 0; i < g->tensors.len; i++)
+        ok = ok && om_map_put(names, g->tensors.items[i].name, 0) == 0;
+    for (size_t i = 0; i < g->inputs.len; i++)
+        ok = ok && om_map_put(names, g->inputs.items[i].name, 0) == 0;
+    for (size_t i = 0; i < g->nodes.len; i++)
+        for (uint32_t k = 0; k < g->nodes.items[i].n_out; k++)
+            ok = ok && om_map_put(names, g->nodes.items[i].out[k], 0) == 0;
+    return ok ? 0 : om_fail(err, OM_E_NOMEM, "out of memory");
+}
+
+static int init_job(struct om_quant_job *j)
+{
+    const struct om_quant_config *const c = j->config;
+    const char *const *operators =
+        c->operators_to_quantize ? c->operators_to_quantize : om_quant_default_operators(c);
+
+    if (fill_list(&j->only, c->nodes_to_quantize) < 0 ||
+        fill_list(&j->exclude, c->nodes_to_exclude) < 0 || fill_list(&j->operators, operators) < 0)
+        return om_quant_no_memory(j);
+    OM_TRY(om_doc_walk(j->doc->graph, collect_names, &j->names, j->err));
+    return om_doc_types_new(j->doc, &j->types, j->err);
+}
+
+static int rewrite(struct om_quant_job *j)
+{
+    switch (j->config->method) {
+    case OM_QUANT_DYNAMIC:
+        return om_quant_dynamic(j);
+    case OM_QUANT_WEIGHT_ONLY:
+        return om_quant_weight_only(j);
+    case OM_QUANT_FLOAT16:
+        return om_quant_float16(j);
+    case OM_QUANT_STATIC:
+        break;
+    }
+    return om_fail(j->err, OM_E_UNSUPPORTED, "this method is not known");
+}
+
+static int note_contrib(void *user, struct om_doc_graph *g, struct om_error *err)
+{
+    bool *const found = user;
+
+    (void)err;
+    for (size_t i = 0; i < g->nodes.len; i++)
+        *found = *found || om_sv_is(g->nodes.items[i].domain, "com.microsoft");
+    return 0;
+}
+
+static int finish_doc(struct om_quant_job *j)
+{
+    struct om_doc *const d = j->doc;
+    bool contrib = false;
+
+    OM_TRY(om_doc_walk(d->graph, note_contrib, &contrib, j->err));
+    if (contrib && om_doc_opset(d, "com.microsoft") == 0)
+        OM_TRY(om_doc_set_opset(d, "com.microsoft", 1, j->err));
+    d->producer_name = OM_SVL("optimum.c");
+    d->producer_version = OM_SVL(OM_VERSION);
+    OM_TRY(om_doc_clean(d, j->err));
+    for (size_t i = 0; i < j->n_weights; i++) {
+        OM_TRY(om_ctx_check(j->ctx, j->err));
+        OM_TRY(om_affine_measure(j->weights[i], j->err));
+    }
+    return 0;
+}
+
+void om_quant_job_release(struct om_quant_job *j)
+{
+    om_doc_types_free(j->types);
+    om_map_release(&j->names);
+    om_map_release(&j->only);
+    om_map_release(&j->exclude);
+    om_map_release(&j->operators);
+    for (size_t i = 0; i < j->n_blocks; i++)
+        om_blocks_release(j->blocks[i]);
+    free(j->blocks);
+    free(j->weights);
+    free(j->layers);
+}
+
+int om_quant_job_run(struct om_quant_job *j, struct om_quant_file *f)
+{
+    OM_TRY(om_quant_count_operators(f, j->doc, false, j->err));
+    OM_TRY(init_job(j));
+    OM_TRY(rewrite(j));
+    OM_TRY(finish_doc(j));
+    return om_quant_count_operators(f, j->doc, true, j->err);
+}
+
+/* ---- graphs of an export ---- */
+
+static int quantize_shell(const struct om_quant_output *o, struct om_quant_job *j,
+                          const struct om_file *shell, const struct om_graph *g,
+                          struct om_quant_report *r)
+{
+    const struct om_doc_write_opts w = { .data = o->data,
+                                         .location = o->location,
+                                         .external_min = OM_QUANT_EXTERNAL_MIN };
+    struct om_quant_file *f;
+
+    OM_TRY(om_doc_parse_shell(j->arena, shell, g, &j->doc, j->err));
+    OM_TRY(om_quant_report_add(r, o->name, o->name, &f, j->err));
+    OM_TRY(om_quant_job_run(j, f));
+    OM_TRY(om_doc_write(j->doc, &w, o->out, j->err));
+    return om_quant_report_layers(f, j, j->err);
+}
+
+int om_quant_graph(struct om_ctx *ctx, const struct om_quant_config *config,
+                   const struct om_graph *g, const struct om_onnx_opts *opts,
+                   const struct om_quant_output *o, struct om_error *err)
+{
+    struct om_arena arena = OM_ARENA_INIT((size_t)4 << 30);
+    struct om_buf text = OM_BUF_INIT(INT32_MAX);
+    struct om_quant_report report = { .files = NULL };
+    struct om_quant_job j = {
+        .ctx = ctx, .config = config, .arena = &arena, .want_errors = true, .err = err
+    };
+    int rc = om_onnx_write_shell(g, opts, &text, err);
+
+    if (rc == 0) {
+        const struct om_file shell = { .fd = -1,
+                                       .data = (const uint8_t *)text.ptr,
+                                       .size = text.len };
+
+        rc = quantize_shell(o, &j, &shell, g, &report);
+    }
+    if (rc == 0)
+        om_quant_report_log(ctx, &report);
+    om_quant_job_release(&j);
+    om_doc_close(j.doc);
+    om_quant_report_release(&report);
+    om_buf_release(&text);
+    om_arena_release(&arena);
+    return om_wrap(err, rc, "%s", o->name);
+}
