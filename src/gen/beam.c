@@ -109,10 +109,11 @@ static void collect(struct beams *b, const float *scores, struct candidate *out)
 
     for (size_t k = 0; k < b->n; k++)
         for (size_t v = 0; v < b->s->vocab; v++) {
-            const float x = scores[k * b->s->vocab + v];
-            const struct candidate c = { x, key_of(b, x), (uint32_t)k, (uint32_t)v, false };
+            const float x = scores[k * b->s->vocab + v], key = key_of(b, x);
 
-            offer(out, &n, b->keep, &c);
+            if (n == b->keep && !(key > out[0].key))
+                continue;
+            offer(out, &n, b->keep, &(struct candidate){ x, key, (uint32_t)k, (uint32_t)v, false });
         }
     qsort(out, b->keep, sizeof(*out), descending);
 }

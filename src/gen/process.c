@@ -357,8 +357,19 @@ static void apply_temperature(struct om_process *p, float *scores)
         scores[i] /= t;
 }
 
+static float largest(const float *x, size_t n)
+{
+    float max = -INFINITY;
+
+    for (size_t i = 0; i < n; i++)
+        max = x[i] > max ? x[i] : max;
+    return max;
+}
+
 static float kth(struct om_process *p, const float *scores, size_t k)
 {
+    if (k == 1)
+        return largest(scores, p->vocab);
     memcpy(p->work, scores, p->vocab * sizeof(*scores));
     return om_kth_largest(p->work, p->vocab, OM_MIN(k, p->vocab));
 }
@@ -383,13 +394,11 @@ static void apply_top_k(struct om_process *p, float *scores)
 /* softmax(x[i]) is exp(x[i] - offset). */
 static double softmax_offset(const float *x, size_t n)
 {
-    float max = -INFINITY;
+    const float max = largest(x, n);
     double sum = 0;
 
     for (size_t i = 0; i < n; i++)
-        max = x[i] > max ? x[i] : max;
-    for (size_t i = 0; i < n; i++)
-        sum += x[i] > -INFINITY ? exp((double)x[i] - max) : 0;
+        sum += x[i] > -INFINITY ? (double)expf(x[i] - max) : 0;
     return (double)max + log(sum);
 }
 
@@ -419,20 +428,65 @@ static bool wants_top_p(const struct om_plan *plan)
     return plan->c.do_sample && plan->c.top_p < 1;
 }
 
-static void apply_top_p(struct om_process *p, float *scores)
+/* Scores are put into buckets by their distance from the largest, so that only those of one bucket
+ * have to be sorted. */
+enum { BUCKETS = 1024, BUCKETS_PER_UNIT = 32 };
+
+static size_t bucket_of(float score, float max)
 {
-    const float limit = (float)(1 - p->plan->c.top_p);
+    const float at = (max - score) * BUCKETS_PER_UNIT;
+
+    return at < BUCKETS - 1 ? (size_t)at : BUCKETS - 1;
+}
+
+/* The probability of each bucket. */
+static void fill_buckets(const struct om_process *p, const float *scores, float max,
+                         double mass[BUCKETS])
+{
     const double offset = softmax_offset(scores, p->vocab);
-    const size_t n = sort_possible(p, scores, scores);
-    const struct keyed *sorted = p->sorted;
+
+    for (size_t i = 0; i < p->vocab; i++)
+        if (scores[i] > -INFINITY)
+            mass[bucket_of(scores[i], max)] += (double)expf((float)((double)scores[i] - offset));
+}
+
+/* Ban the least likely tokens that have no more than a probability together, of the last buckets
+ * all and of the one before some, but none of the best. */
+static void ban_tail(struct om_process *p, double limit, float max, float best, float *scores,
+                     const double mass[BUCKETS])
+{
+    const double offset = softmax_offset(scores, p->vocab);
+    size_t last = BUCKETS, n = 0;
     double sum = 0;
 
-    for (size_t i = 0; i + p->keep < n; i++) {
-        sum += exp((double)sorted[i].key - offset);
-        if ((float)sum > limit)
-            break;
-        scores[sorted[i].at] = -INFINITY;
+    while (last > 0 && sum + mass[last - 1] <= limit)
+        sum += mass[--last];
+    for (size_t i = 0; i < p->vocab; i++) {
+        const size_t bucket = scores[i] > -INFINITY ? bucket_of(scores[i], max) : BUCKETS;
+
+        if (bucket + 1 == last)
+            p->sorted[n++] = (struct keyed){ scores[i], (uint32_t)i };
+        else if (bucket >= last && scores[i] < best)
+            scores[i] = -INFINITY;
     }
+    qsort(p->sorted, n, sizeof(*p->sorted), ascending);
+    for (size_t i = 0; i < n && p->sorted[i].key < best; i++) {
+        sum += exp((double)p->sorted[i].key - offset);
+        if ((float)sum > (float)limit)
+            break;
+        scores[p->sorted[i].at] = -INFINITY;
+    }
+}
+
+static void apply_top_p(struct om_process *p, float *scores)
+{
+    const float max = kth(p, scores, 1), best = kth(p, scores, p->keep);
+    double mass[BUCKETS] = { 0 };
+
+    if (!(max > -INFINITY))
+        return;
+    fill_buckets(p, scores, max, mass);
+    ban_tail(p, 1 - p->plan->c.top_p, max, best, scores, mass);
 }
 
 static bool wants_min_p(const struct om_plan *plan)

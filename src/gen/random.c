@@ -47,13 +47,13 @@ size_t om_random_pick(struct om_random *r, const float *scores, size_t n)
     for (size_t i = 0; i < n; i++)
         max = scores[i] > max ? scores[i] : max;
     for (size_t i = 0; i < n; i++)
-        total += scores[i] > -INFINITY ? exp((double)scores[i] - max) : 0;
+        total += scores[i] > -INFINITY ? (double)expf(scores[i] - max) : 0;
     left = om_random_real(r) * total;
     for (size_t i = 0; i < n; i++) {
         if (!(scores[i] > -INFINITY))
             continue;
         last = i;
-        left -= exp((double)scores[i] - max);
+        left -= (double)expf(scores[i] - max);
         if (left < 0)
             return i;
     }
