@@ -13,6 +13,7 @@
 #ifndef OPTIMUM_PIPELINE_H
 #define OPTIMUM_PIPELINE_H
 
+#include <optimum/generation.h>
 #include <optimum/model.h>
 #include <optimum/tokenizer.h>
 
@@ -281,6 +282,65 @@ OM_API int om_pipeline_embed(const struct om_pipeline *p, const struct om_text *
 OM_API int om_pipeline_similarity(const struct om_pipeline *p, const struct om_text *source,
                                   const struct om_text *texts, size_t n, const float **out,
                                   struct om_error *err);
+
+/* text-generation, text2text-generation, summarization, translation (also by the names
+ * translation_XX_to_YY, which say the languages).
+ *
+ * In calls as JSON the settings of generate() are further keys of kwargs, under the names of
+ * Transformers; of text-generation inputs may also be a chat, a list of {"role": ..., "content":
+ * ...}, or a list of chats. "seed" is a number that sampling begins with (0): what is drawn is the
+ * same for the same seed. Other than for the tasks above, a batch is what "batch_size" makes of one
+ * call's list: without it every text is run alone, as in Transformers. */
+struct om_generation_opts {
+    uint32_t struct_size;
+    /* The settings of this call; NULL: those of the pipeline. To change some of them, begin with a
+     * copy of *om_pipeline_settings(). */
+    const struct om_generation_config *config;
+    size_t batch_size; /* texts that are run together, which needs a padding token; 0: as init says,
+                        * else 1 */
+    uint64_t seed;
+    struct om_ctx *ctx; /* hears what Transformers warns about, and whether to stop
+                         * (OM_E_CANCELLED); NULL: none */
+    /* Tokens as they come (not with beams): row counts the results of all texts. With threads,
+     * calls may overlap. False ends what is being generated. NULL: none. */
+    om_stream_fn *stream;
+    void *stream_user;
+    enum om_choice return_full_text;    /* text-generation: yes */
+    enum om_choice clean_up_spaces;     /* text-generation: yes; others: no */
+    enum om_choice skip_special_tokens; /* text-generation: yes */
+    enum om_choice truncation;          /* of the text; no */
+    int64_t max_length;                 /* text-generation: of the text, in tokens; 0: none */
+    const char *prefix;                 /* text-generation: before each text */
+    const char *stop_sequence;          /* its tokens end a sequence; NULL: none */
+    const char *src_lang, *tgt_lang;    /* translation, where the tokenizer knows several */
+    /* Of chats, as in struct om_chat_opts of <optimum/tokenizer.h>. */
+    const char *tools, *documents, *variables, *chat_template;
+    enum om_choice continue_final_message; /* yes where the last message is an assistant's */
+};
+#define OM_GENERATION_OPTS_INIT                          \
+    {                                                    \
+        .struct_size = sizeof(struct om_generation_opts) \
+    }
+struct om_generated_text {
+    struct om_text text;
+    const int64_t *ids; /* len of them, with the prompt's, the decoder's first token and padding */
+    size_t len;
+};
+struct om_generated_texts {
+    size_t len; /* num_return_sequences */
+    const struct om_generated_text *at;
+};
+OM_API int om_pipeline_generate(const struct om_pipeline *p, const struct om_text *texts, size_t n,
+                                const struct om_generation_opts *opts,
+                                const struct om_generated_texts **out, struct om_error *err);
+/* The next message of a chat: messages is a JSON list of {"role": ..., "content": ...}. The text is
+ * what is new, whatever return_full_text. */
+OM_API int om_pipeline_chat(const struct om_pipeline *p, const char *messages,
+                            const struct om_generation_opts *opts,
+                            const struct om_generated_texts **out, struct om_error *err);
+/* The settings that calls begin with: the defaults of the task, the model's, and those of init. It
+ * belongs to the pipeline; NULL for tasks that generate nothing. */
+OM_API const struct om_generation_config *om_pipeline_settings(const struct om_pipeline *p);
 
 #ifdef __cplusplus
 }

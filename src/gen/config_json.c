@@ -62,6 +62,17 @@ static const struct {
     { "token_healing", 0 },        { "watermarking_config", 0 },
 };
 
+bool om_gen_takes(om_sv key)
+{
+    for (size_t i = 0; i < om_gen_n_fields; i++)
+        if (om_sv_is(key, om_gen_fields[i].key))
+            return true;
+    for (size_t i = 0; i < OM_COUNT(refused); i++)
+        if (om_sv_is(key, refused[i].key))
+            return true;
+    return false;
+}
+
 int om_gen_refuse(const struct om_json *object, struct om_error *err)
 {
     for (size_t i = 0; i < OM_COUNT(refused); i++) {

@@ -43,6 +43,8 @@ int om_gen_settings(const struct om_generation_config *from, struct om_generatio
  * over. Lists and strings are the arena's. */
 int om_gen_read(struct om_arena *a, const struct om_json *object, bool nulls,
                 struct om_generation_config *c, struct om_error *err);
+/* Whether a member of the name is one of them, or one that is refused. */
+bool om_gen_takes(om_sv key);
 /* OM_E_UNSUPPORTED, with its name, for a member that would change the computation. */
 int om_gen_refuse(const struct om_json *object, struct om_error *err);
 

@@ -72,7 +72,7 @@ void *pipe_call_block(struct pipe_call *c, size_t n, size_t elem)
 
 int pipe_call_check(struct pipe_call *c, struct om_error *err)
 {
-    const struct pipe_reader r = { c->p, &c->arena, err };
+    const struct pipe_reader r = { c->p, &c->arena, err, c->kwargs };
 
     return c->p->task->check ? c->p->task->check(&r, c->params) : 0;
 }

@@ -90,7 +90,7 @@ int pipe_read_coding(const struct pipe_reader *r, const struct om_json *v, void 
 {
     static const struct pipe_param *const tables[] = { pipe_coding_params, loading_params, NULL };
 
-    return pipe_params_read(r, v, tables, coding);
+    return pipe_params_read(r, v, tables, NULL, coding);
 }
 
 void pipe_coding_set(struct pipe_coding *c, enum om_choice truncation, int64_t max_length)

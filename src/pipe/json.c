@@ -8,11 +8,11 @@
 
 static int read_kwargs(struct pipe_call *c, struct om_error *err)
 {
-    const struct pipe_reader r = { c->p, &c->arena, err };
+    const struct pipe_reader r = { c->p, &c->arena, err, c->kwargs };
     const struct pipe_param *const tables[] = { c->p->task->params, NULL };
 
     OM_TRY(pipe_read_batch_size(c->kwargs, &c->batch_size, err));
-    OM_TRY(pipe_params_read(&r, c->kwargs, tables, c->params));
+    OM_TRY(pipe_params_read(&r, c->kwargs, tables, c->p->task->takes, c->params));
     return pipe_call_check(c, err);
 }
 

@@ -140,7 +140,7 @@ static int unknown_key(const struct pipe_reader *r, const struct pipe_param *con
 }
 
 int pipe_params_read(const struct pipe_reader *r, const struct om_json *object,
-                     const struct pipe_param *const *tables, void *params)
+                     const struct pipe_param *const *tables, bool (*takes)(om_sv key), void *params)
 {
     struct om_json_iter it = { 0 };
 
@@ -155,6 +155,8 @@ int pipe_params_read(const struct pipe_reader *r, const struct om_json *object,
             p = find(tables[i], it.key);
         if (!p)
             p = find(common_params, it.key);
+        if (!p && takes && takes(it.key))
+            continue;
         if (!p)
             return unknown_key(r, tables, it.key);
         OM_TRY(om_wrap(r->err, read_value(r, p, it.value, params), "key \"%.*s\"", OM_SV(it.key)));

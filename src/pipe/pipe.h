@@ -47,6 +47,8 @@ struct om_pipeline {
     struct om_tokenizer *own_tokenizer;
     struct om_json *init;
     struct om_json *config; /* config.json */
+    const char *name;       /* of the task, as it was opened */
+    struct om_ctx *ctx;     /* while it is opened; else NULL */
     size_t batch_size, threads;
     size_t init_batch_size;            /* of the construction parameters; 0: not there */
     void *params;                      /* the task's, for calls that say nothing else */
@@ -62,6 +64,7 @@ struct pipe_reader {
     const struct om_pipeline *p;
     struct om_arena *arena;
     struct om_error *err;
+    const struct om_json *object; /* all of them; NULL: none, or the typed door */
 };
 
 enum pipe_param_kind {
@@ -94,9 +97,11 @@ struct pipe_texts {
 };
 
 /* Set the members of params that the object names; null leaves one as it is, but for OTHER. A key
- * that is not in a table is an error. tables is NULL-terminated. */
+ * that is in no table and that takes (which may be NULL) does not take is an error. tables is
+ * NULL-terminated. */
 int pipe_params_read(const struct pipe_reader *r, const struct om_json *object,
-                     const struct pipe_param *const *tables, void *params);
+                     const struct pipe_param *const *tables, bool (*takes)(om_sv key),
+                     void *params);
 
 /* "batch_size" of construction parameters or a call's; *out stays as it is without one. */
 int pipe_read_batch_size(const struct om_json *object, size_t *out, struct om_error *err);
@@ -187,10 +192,13 @@ struct pipe_task {
     enum om_model_class model_class;
     const struct pipe_param *params;
     size_t params_size, input_size, result_size;
-    const void *defaults; /* params_size bytes */
+    const void *defaults;            /* params_size bytes */
+    bool (*named)(const char *name); /* names beside the aliases; NULL: none */
+    bool (*takes)(om_sv key); /* parameters beside the table, which check() reads; NULL: none */
 
     /* Look at the model and the tokenizer; set outputs and state. May be NULL. */
     int (*open)(struct om_pipeline *p, struct om_error *err);
+    void (*close)(struct om_pipeline *p); /* also when open() failed. May be NULL */
     /* After parameters were set: what depends on several, or on the tokenizer. May be NULL. */
     int (*check)(const struct pipe_reader *r, void *params);
     /* Make items of the inputs of the JSON door. */
@@ -199,6 +207,9 @@ struct pipe_task {
     int (*prepare)(const struct pipe_call *c, struct pipe_item *item, struct om_error *err);
     /* After all items of a call were prepared. May be NULL. */
     int (*arrange)(struct pipe_call *c, struct om_error *err);
+    /* In place of reduce(), by tasks that run the model in their own way: n neighbours of a call's
+     * items together, as many as the batch size of the call; on any thread. */
+    int (*run)(struct pipe_call *c, struct pipe_item *items, size_t n, struct om_error *err);
     /* Keep what finish() needs; on any thread. */
     int (*reduce)(const struct pipe_window *w, const struct pipe_rows *rows, void **kept,
                   struct om_error *err);

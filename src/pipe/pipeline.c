@@ -36,6 +36,8 @@ static const struct pipe_task *find_task(const char *name)
         for (const char *const *alias = tasks[i]->aliases; *alias; alias++)
             if (strcmp(*alias, name) == 0)
                 return tasks[i];
+        if (tasks[i]->named && tasks[i]->named(name))
+            return tasks[i];
     }
     return NULL;
 }
@@ -176,7 +178,7 @@ static int read_init(struct om_pipeline *p, const char *init, struct om_error *e
     const struct pipe_param *const for_tokenizer[] = {
         tokenizer_params, p->task == &pipe_fill_mask ? calling_params : NULL, NULL
     };
-    const struct pipe_reader r = { p, &p->arena, err };
+    const struct pipe_reader r = { p, &p->arena, err, NULL };
     const struct pipe_param *const for_task[] = { p->task->params, init_params, NULL };
     const struct om_json *kwargs;
 
@@ -186,9 +188,9 @@ static int read_init(struct om_pipeline *p, const char *init, struct om_error *e
     OM_TRY(pipe_read_batch_size(p->init, &p->init_batch_size, err));
     kwargs = om_json_get(p->init, "tokenizer_kwargs");
     if (kwargs)
-        OM_TRY(om_wrap(err, pipe_params_read(&r, kwargs, for_tokenizer, &p->t),
+        OM_TRY(om_wrap(err, pipe_params_read(&r, kwargs, for_tokenizer, NULL, &p->t),
                        "key \"tokenizer_kwargs\""));
-    return pipe_params_read(&r, p->init, for_task, p->params);
+    return pipe_params_read(&r, p->init, for_task, p->task->takes, p->params);
 }
 
 /* ---- what the tasks ask ---- */
@@ -256,7 +258,7 @@ static int copy_opts(const struct om_pipeline_opts *from, struct om_pipeline_opt
 
 static int check_init(struct om_pipeline *p, struct om_error *err)
 {
-    const struct pipe_reader r = { p, &p->arena, err };
+    const struct pipe_reader r = { p, &p->arena, err, p->init };
 
     return p->task->check ? p->task->check(&r, p->params) : 0;
 }
@@ -294,6 +296,11 @@ static int pipeline_new(const struct om_pipeline_opts *o, struct om_pipeline **o
         return pipe_no_memory(err);
     om_arena_init(&p->arena, PIPE_ARENA_MAX);
     p->task = task;
+    p->name = om_arena_str(&p->arena, om_sv_str(o->task));
+    if (!p->name) {
+        om_pipeline_free(p);
+        return pipe_no_memory(err);
+    }
     *out = p;
     return 0;
 }
@@ -357,6 +364,7 @@ int om_pipeline_open(struct om_ctx *ctx, const struct om_pipeline_opts *opts,
 
     OM_TRY(copy_opts(opts, &o, err));
     OM_TRY(pipeline_new(&o, &p, err));
+    p->ctx = ctx;
     rc = open_model(ctx, p, &o, err);
     if (rc == 0)
         rc = om_wrap(err, open_tokenizer(ctx, p, &o, err), "tokenizer");
@@ -364,6 +372,7 @@ int om_pipeline_open(struct om_ctx *ctx, const struct om_pipeline_opts *opts,
         tokenizer_init(&p->t, p->own_tokenizer);
         rc = set_up(p, &o, err);
     }
+    p->ctx = NULL;
     if (rc == 0)
         *out = p;
     else
@@ -397,6 +406,8 @@ void om_pipeline_free(struct om_pipeline *p)
 {
     if (!p)
         return;
+    if (p->task->close)
+        p->task->close(p);
     om_tokenizer_free(p->own_tokenizer);
     om_model_free(p->own_model);
     om_json_free(p->init);

@@ -220,6 +220,37 @@ static void run_batch(void *user, size_t i)
     }
 }
 
+/* ---- tasks that run the model in their own way ---- */
+
+/* What fails is said by the batch's first item, which no other thread has. */
+static void run_items(void *user, size_t i)
+{
+    const struct schedule *const s = user;
+    struct pipe_item *const first = s->items[s->batches[i].begin];
+
+    s->p->task->run(first->call, first, s->batches[i].len, &first->err);
+}
+
+/* Neighbours of one call, in its order. A call with one input that is no list has no batches. */
+static bool cut_items(struct schedule *s)
+{
+    s->batches = calloc(s->n_items + 1, sizeof(*s->batches));
+    if (!s->batches)
+        return false;
+    for (size_t i = 0; i < s->n_items; i++) {
+        const struct pipe_call *const c = s->items[i]->call;
+        struct batch *const last = s->n_batches ? &s->batches[s->n_batches - 1] : NULL;
+
+        if (c->err.code < 0)
+            continue;
+        if (last && s->items[last->begin]->call == c && last->len < c->batch_size)
+            last->len++;
+        else
+            s->batches[s->n_batches++] = (struct batch){ i, 1 };
+    }
+    return true;
+}
+
 /* ---- batches ---- */
 
 static int longer(const void *a, const void *b)
@@ -354,11 +385,12 @@ void pipe_calls_run(struct pipe_call *calls, size_t n)
             if (calls[i].err.code == 0 && s.p->task->arrange)
                 s.p->task->arrange(&calls[i], &calls[i].err);
         }
-        fine = collect_windows(&s);
+        fine = s.p->task->run ? cut_items(&s) : collect_windows(&s);
     }
     if (fine) {
-        cut_batches(&s);
-        om_workers(s.p->threads, s.n_batches, run_batch, &s);
+        if (!s.p->task->run)
+            cut_batches(&s);
+        om_workers(s.p->threads, s.n_batches, s.p->task->run ? run_items : run_batch, &s);
         for (size_t i = 0; i < s.n_items; i++)
             gather_window_failures(s.items[i]);
         for (size_t i = 0; i < n; i++) {

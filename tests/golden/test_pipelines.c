@@ -214,9 +214,14 @@ static struct om_text request_of(struct run *r, size_t line)
     return (struct om_text){ text, strlen(text) };
 }
 
+/* The same task under the same name, with the same parameters. */
 static bool same_init(struct run *r, size_t a, size_t b)
 {
-    return strcmp(init_of(r, r->lines[a]), init_of(r, r->lines[b])) == 0;
+    om_sv x = { "", 0 }, y = { "", 0 };
+
+    om_json_str(om_json_get(r->lines[a], "pipeline"), &x);
+    om_json_str(om_json_get(r->lines[b], "pipeline"), &y);
+    return om_sv_eq(x, y) && strcmp(init_of(r, r->lines[a]), init_of(r, r->lines[b])) == 0;
 }
 
 static void run_group(struct run *r, const struct om_pipeline *p, const size_t *lines, size_t n)

@@ -86,14 +86,14 @@ static bool begin(struct bench *b, const char *inputs, const char *kwargs)
 {
     const struct pipe_param *const tables[] = { b->p.task->params, NULL };
     int rc = pipe_call_begin(&b->c, &b->p, &b->err);
-    const struct pipe_reader r = { &b->p, &b->c.arena, &b->err };
+    const struct pipe_reader r = { &b->p, &b->c.arena, &b->err, b->kwargs };
 
     if (rc == 0)
         rc = om_json_parse(om_sv_str(inputs), 0, &b->c.doc, &b->err);
     if (rc == 0)
         rc = om_json_parse(om_sv_str(kwargs), 0, &b->kwargs, &b->err);
     if (rc == 0)
-        rc = pipe_params_read(&r, b->kwargs, tables, b->c.params);
+        rc = pipe_params_read(&r, b->kwargs, tables, NULL, b->c.params);
     if (rc == 0)
         rc = pipe_call_check(&b->c, &b->err);
     if (rc == 0)
