@@ -130,12 +130,13 @@ int cmd_decode(struct cli *cli, int argc, char **argv)
     struct opt_args words = { NULL, 0 };
     struct decoder d = { .tok = NULL };
     struct filter lines = FILTER_INIT;
-    bool skip = false;
+    bool skip = false, target = false;
     int status;
     const struct opt opts[] = {
         OPT_GROUP("arguments"),
         OPT_STR('t', "tokenizer", &path, "DIR", CLI_TOKENIZER_HELP, OPT_REQUIRED),
         OPT_ARGS("ID", &words, "ids, with spaces or commas between", 0),
+        OPT_FLAG(0, "target", &target, CLI_TARGET_HELP),
         OPT_FLAG(0, "skip-special-tokens", &skip, "leave out tokens such as [CLS]"),
         OPT_FLAG(
             0, "clean-up", &d.clean_up,
@@ -150,7 +151,7 @@ int cmd_decode(struct cli *cli, int argc, char **argv)
         return status;
     if ((lines.input != NULL) == (words.len > 0))
         return cli_usage_error(cli, "give ids, or --input");
-    if (cli_open_tokenizer(cli, path, &tok, &err) < 0)
+    if (cli_open_tokenizer(cli, path, target, &tok, &err) < 0)
         return cli_report(cli, &err);
     d.tok = tok;
     status =

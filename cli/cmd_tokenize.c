@@ -552,13 +552,14 @@ int cmd_tokenize(struct cli *cli, int argc, char **argv)
     struct om_tokenizer *tok;
     struct opt_args texts = { NULL, 0 };
     int64_t max_length = 0, stride = 0;
-    bool json = false, chat = false;
+    bool target = false, json = false, chat = false;
     int status;
     const struct opt opts[] = {
         OPT_GROUP("arguments"),
         OPT_STR('t', "tokenizer", &path, "DIR", CLI_TOKENIZER_HELP, OPT_REQUIRED),
         OPT_ARGS("TEXT", &texts, "texts; each is shown as a table of ids, tokens and offsets", 0),
         OPT_STR(0, "pair", &pair, "TEXT", "a second text that goes with each", 0),
+        OPT_FLAG(0, "target", &target, CLI_TARGET_HELP),
         OPT_FLAG(0, "no-special-tokens", &r.opts.no_special_tokens,
                  "leave out tokens such as [CLS]"),
         OPT_INT(0, "max-length", &max_length, "N", 1,
@@ -589,7 +590,7 @@ int cmd_tokenize(struct cli *cli, int argc, char **argv)
             (struct om_truncation){ .max_length = (size_t)max_length, .stride = (size_t)stride };
         r.opts.truncation = &r.truncation;
     }
-    if (cli_open_tokenizer(cli, path, &tok, &err) < 0)
+    if (cli_open_tokenizer(cli, path, target, &tok, &err) < 0)
         return cli_report(cli, &err);
     if (save)
         status = save_files(cli, tok, save);

@@ -59,11 +59,12 @@ int filter_lines(struct cli *cli, const struct filter *f, filter_fn *fn, void *u
     return filter_batches(cli, f, answer_each, &s);
 }
 
-int cli_open_tokenizer(struct cli *cli, const char *name, struct om_tokenizer **out,
+int cli_open_tokenizer(struct cli *cli, const char *name, bool target, struct om_tokenizer **out,
                        struct om_error *err)
 {
     struct om_tokenizer_opts opts = OM_TOKENIZER_OPTS_INIT;
 
     opts.tokenizer = name;
+    opts.target = target;
     return om_tokenizer_from_pretrained(cli->ctx, &opts, out, err);
 }

@@ -34,7 +34,8 @@ int filter_batches(struct cli *cli, const struct filter *f, jsonl_fn *fn, void *
 struct om_tokenizer;
 #define CLI_TOKENIZER_HELP                                                                         \
     "a directory with tokenizer.json or older files, that file, or a model on the Hub"
-int cli_open_tokenizer(struct cli *cli, const char *name, struct om_tokenizer **out,
+#define CLI_TARGET_HELP "Marian: the tokenizer of the language that is translated into"
+int cli_open_tokenizer(struct cli *cli, const char *name, bool target, struct om_tokenizer **out,
                        struct om_error *err);
 
 #endif

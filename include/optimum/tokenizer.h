@@ -40,6 +40,7 @@ struct om_tokenizer_opts {
     const char *cache_dir;
     const char *token;
     bool local_files_only, force_download;
+    bool target; /* the tokenizer of the language that a Marian model translates into ("text_target"); others: OM_E_UNSUPPORTED */
 };
 #define OM_TOKENIZER_OPTS_INIT                          \
     {                                                   \

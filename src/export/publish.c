@@ -285,7 +285,7 @@ static int stage_tokenizer(struct om_job *job, struct om_error *err)
     if (path == NULL)
         return oom(err);
     if (!om_file_exists(path) && tok_can_convert(&a, job->dir)) {
-        rc = tok_convert_dir(&a, job->dir, true, &json, NULL);
+        rc = tok_convert_dir(&a, job->dir, TOK_CONVERT_PORTABLE, &json, NULL);
         if (rc == 0)
             rc = stage_bytes(job, "tokenizer.json", om_buf_sv(&json), err);
         else /* the files are copied all the same */

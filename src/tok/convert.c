@@ -837,10 +837,12 @@ bool tok_can_convert(struct om_arena *a, const char *dir)
     return false;
 }
 
-int tok_convert_dir(struct om_arena *a, const char *dir, bool portable, struct om_buf *json,
+int tok_convert_dir(struct om_arena *a, const char *dir, unsigned flags, struct om_buf *json,
                     struct om_error *err)
 {
-    struct tok_convert c = { .arena = a, .err = err, .dir = dir, .out = json };
+    struct tok_convert c = {
+        .arena = a, .err = err, .dir = dir, .out = json, .target = flags & TOK_CONVERT_TARGET
+    };
     struct om_json *const config = read_json(&c, "tokenizer_config.json");
     struct om_json *const map = read_json(&c, "special_tokens_map.json");
     struct om_json *const added = read_json(&c, "added_tokens.json");
@@ -851,7 +853,10 @@ int tok_convert_dir(struct om_arena *a, const char *dir, bool portable, struct o
     c.added_json = added;
     if (c.rc == 0)
         pick_class(&c, model);
-    if (c.rc == 0 && portable && c.cls->files == TOK_FILES_MARIAN)
+    if (c.rc == 0 && c.target && c.cls->files != TOK_FILES_MARIAN)
+        c.rc =
+            om_fail(err, OM_E_UNSUPPORTED, "%s has one tokenizer for both languages", c.cls->name);
+    if (c.rc == 0 && (flags & TOK_CONVERT_PORTABLE) && c.cls->files == TOK_FILES_MARIAN)
         c.rc = om_fail(err, OM_E_UNSUPPORTED, "%s has no form in tokenizer.json", c.cls->name);
     if (c.rc == 0)
         convert(&c);

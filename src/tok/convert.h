@@ -82,6 +82,8 @@ struct tok_convert {
     size_t added_len, added_cap;
     struct tok_spm spm;
     bool unigram;       /* the model */
+    bool target;        /* Marian's other language */
+    uint32_t known;     /* pieces from here on have no token; 0: all have */
     uint32_t unk_shift; /* pieces that a class puts before the model's */
     struct om_buf *out;
 };
@@ -102,7 +104,10 @@ void tok_convert_marian(struct tok_convert *c);
 
 /* Can dir, which has no tokenizer.json, be converted? */
 bool tok_can_convert(struct om_arena *a, const char *dir);
-/* portable: only what Transformers' own tokenizer.json could say; Marian's cannot be (OM_E_UNSUPPORTED). */
-int tok_convert_dir(struct om_arena *a, const char *dir, bool portable, struct om_buf *json, struct om_error *err);
+enum tok_convert_flags {
+    TOK_CONVERT_PORTABLE = 1 << 0, /* only what Transformers' own tokenizer.json could say; Marian's cannot be (OM_E_UNSUPPORTED) */
+    TOK_CONVERT_TARGET = 1 << 1    /* of the language that a Marian model translates into; other classes: OM_E_UNSUPPORTED */
+};
+int tok_convert_dir(struct om_arena *a, const char *dir, unsigned flags, struct om_buf *json, struct om_error *err);
 
 #endif

@@ -44,6 +44,7 @@ static const struct tok_field unigram_fields[] = {
     TOK_FIELD(ID, PARTS, unk_id, "unk_id", TOK_OPTIONAL | TOK_NULLABLE, TOK_NONE),
     TOK_FIELD(BOOL, PARTS, byte_fallback, "byte_fallback", TOK_OPTIONAL, false),
     TOK_FIELD(BOOL, PARTS, single, "single", TOK_OPTIONAL, false), /* ours; see convert.c */
+    TOK_FIELD(ID, PARTS, known, "known", TOK_OPTIONAL, TOK_NONE),  /* ours */
     TOK_FIELDS_END,
 };
 
@@ -404,11 +405,11 @@ static int open_file(struct tok_builder *b, const char *path)
 }
 
 /* A directory that holds older files only. */
-static int open_converted(struct tok_builder *b, const char *dir)
+static int open_converted(struct tok_builder *b, const char *dir, unsigned flags)
 {
     struct om_arena a = OM_ARENA_INIT(SIZE_MAX / 2);
     struct om_buf json = OM_BUF_INIT(SIZE_MAX / 2);
-    int rc = tok_convert_dir(&a, dir, false, &json, b->loader.err);
+    int rc = tok_convert_dir(&a, dir, flags, &json, b->loader.err);
 
     if (rc == 0)
         rc = om_wrap(b->loader.err, tok_json_read(b, om_buf_sv(&json)), "%s", dir);
@@ -417,7 +418,20 @@ static int open_converted(struct tok_builder *b, const char *dir)
     return rc;
 }
 
-int om_tokenizer_open(const char *path, struct om_tokenizer **out, struct om_error *err)
+static int open_any(struct tok_builder *b, const char *path, const char *file, bool target)
+{
+    const bool given = file == path || om_file_exists(file);
+
+    if (target && (given || !tok_can_convert(&b->tok->arena, path)))
+        return om_fail(b->loader.err, OM_E_UNSUPPORTED,
+                       "%s: only Marian's files have a tokenizer of the target language", path);
+    if (!given && tok_can_convert(&b->tok->arena, path))
+        return open_converted(b, path, target ? TOK_CONVERT_TARGET : 0);
+    b->tok->file = om_arena_str(&b->tok->arena, om_sv_str(file));
+    return open_file(b, b->tok->file);
+}
+
+int tok_open(const char *path, bool target, struct om_tokenizer **out, struct om_error *err)
 {
     struct tok_builder b;
     int rc;
@@ -425,19 +439,17 @@ int om_tokenizer_open(const char *path, struct om_tokenizer **out, struct om_err
     OM_TRY(tok_builder_init(&b, err));
     const char *const file = json_path(&b.tok->arena, path);
     const char *const dir = file ? dir_of(&b.tok->arena, file) : NULL;
-    if (!dir)
-        rc = tok_loader_no_memory(&b.loader);
-    else if (file != path && !om_file_exists(file) && tok_can_convert(&b.tok->arena, path))
-        rc = open_converted(&b, path);
-    else
-        rc = open_file(&b, b.tok->file = om_arena_str(&b.tok->arena, om_sv_str(file)));
     b.tok->dir = dir ? om_arena_str(&b.tok->arena, om_sv_str(dir)) : NULL;
-    if (rc == 0 && !b.tok->dir)
-        rc = tok_loader_no_memory(&b.loader);
+    rc = b.tok->dir ? open_any(&b, path, file, target) : tok_loader_no_memory(&b.loader);
     if (rc == 0)
-        rc = tok_info_read(&b, dir);
+        rc = tok_info_read(&b, b.tok->dir);
     if (rc == 0)
         return tok_builder_finish(&b, out);
     tok_builder_abort(&b);
     return rc;
+}
+
+int om_tokenizer_open(const char *path, struct om_tokenizer **out, struct om_error *err)
+{
+    return tok_open(path, false, out, err);
 }

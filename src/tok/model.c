@@ -30,7 +30,9 @@ static void find_bytes(struct tok_model *m)
 int tok_model_build(struct om_arena *a, const struct tok_model_parts *parts, struct tok_model *out,
                     struct om_error *err)
 {
-    struct tok_model m = { .unk_id = parts->unk_id, .byte_fallback = parts->byte_fallback };
+    struct tok_model m = { .unk_id = parts->unk_id,
+                           .byte_fallback = parts->byte_fallback,
+                           .known = parts->known };
 
     m.has_prefix =
         parts->prefix.len > 0 && (parts->type == TOK_WORD_PIECE || parts->type == TOK_BPE);

@@ -27,9 +27,10 @@ struct tok_model_parts {
     size_t max_chars;               /* WordPiece */
     bool byte_fallback, fuse_unk, ignore_merges;
     bool single;                    /* Unigram: scores are added in single precision */
+    uint32_t known;                 /* Unigram: later ids are pieces without a token, which become unknown ones */
 };
 #define TOK_SCORE_NEVER (-1e308) /* Unigram: a name that no text is cut into */
-#define TOK_MODEL_PARTS_INIT { .unk_id = TOK_NONE, .max_chars = 100 }
+#define TOK_MODEL_PARTS_INIT { .unk_id = TOK_NONE, .max_chars = 100, .known = TOK_NONE }
 
 struct tok_model;
 
@@ -47,6 +48,7 @@ struct tok_model {
     om_sv unk_token;
     bool has_prefix;         /* tokens inside of words begin with a prefix of their own, as "##" */
     uint32_t unk_id;         /* TOK_NONE: not in the vocabulary */
+    uint32_t known;          /* ids from here on are nobody's token; TOK_NONE: there are none */
     uint32_t byte_ids[256];  /* <0x00> ...; TOK_NONE where one is missing */
     bool byte_fallback;
     om_sv cut;               /* no token has this behind anything but itself: words begin there. Empty: none */

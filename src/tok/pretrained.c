@@ -3,12 +3,12 @@
 #include "hub/hub.h"
 #include "tok/tok.h"
 
-static int open_in(const char *dir, const char *sub, struct om_tokenizer **out,
+static int open_in(const char *dir, const char *sub, bool target, struct om_tokenizer **out,
                    struct om_error *err)
 {
     struct om_arena a = OM_ARENA_INIT(1u << 20);
     const char *const path = sub && sub[0] ? om_path_join(&a, dir, sub) : dir;
-    const int rc = path ? om_tokenizer_open(path, out, err)
+    const int rc = path ? tok_open(path, target, out, err)
                         : om_fail(err, OM_E_NOMEM, "out of memory for a path");
 
     om_arena_release(&a);
@@ -30,7 +30,7 @@ static int open_from_hub(struct om_ctx *ctx, const struct om_tokenizer_opts *o,
     struct om_hub_repo *repo = NULL;
 
     OM_TRY(om_hub_open(&hub, &repo, err));
-    const int rc = om_tokenizer_open(om_hub_dir(repo), out, err);
+    const int rc = tok_open(om_hub_dir(repo), o->target, out, err);
     om_hub_close(repo);
     return rc;
 }
@@ -50,7 +50,7 @@ int om_tokenizer_from_pretrained(struct om_ctx *ctx, const struct om_tokenizer_o
         return om_fail(err, OM_E_USAGE, "revision %s is for models from the Hub; %s is local",
                        opts->revision, name);
     if (local)
-        return open_in(name, opts->subfolder, out, err);
+        return open_in(name, opts->subfolder, opts->target, out, err);
     if (!om_hub_is_id(name))
         return om_fail(err, OM_E_MISSING,
                        "%s: no such file or directory, and no id of a model on the Hub: %s", name,

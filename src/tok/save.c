@@ -145,7 +145,7 @@ static int write_config(struct save *s)
 static int write_converted(struct save *s)
 {
     struct om_buf b = OM_BUF_INIT(SIZE_MAX / 2);
-    int rc = tok_convert_dir(&s->arena, s->tok->dir, true, &b, s->err);
+    int rc = tok_convert_dir(&s->arena, s->tok->dir, TOK_CONVERT_PORTABLE, &b, s->err);
 
     if (rc == OM_E_UNSUPPORTED) {
         om_error_release(s->err);

@@ -61,6 +61,8 @@ int tok_json_read(struct tok_builder *b, om_sv text);                      /* to
 int tok_info_read(struct tok_builder *b, const char *dir);                 /* tokenizer_config.json, special_tokens_map.json */
 int tok_open_text(om_sv json, struct om_tokenizer **out, struct om_error *err); /* a tokenizer.json in memory */
 
+/* om_tokenizer_open(); target: of the language that a Marian model translates into. */
+int tok_open(const char *path, bool target, struct om_tokenizer **out, struct om_error *err);
 /* The names of the files that a tokenizer may consist of; NULL-terminated. The last one is tokenizer.json. */
 extern const char *const tok_files[];
 

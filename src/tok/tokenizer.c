@@ -174,6 +174,8 @@ om_sv tok_text_of(const struct om_tokenizer *t, uint32_t id)
 {
     const struct tok_added_token *const added = tok_added_find(&t->added, id);
 
+    if (!added && id >= t->model.known)
+        return (om_sv){ NULL, 0 };
     return added ? added->content : tok_vocab_text(&t->model.vocab, id);
 }
 
@@ -184,12 +186,15 @@ const struct om_tokenizer_info *om_tokenizer_get_info(const struct om_tokenizer 
 
 size_t om_tokenizer_vocab_size(const struct om_tokenizer *tok)
 {
-    return tok->model.vocab.count + tok->added.beyond;
+    const struct tok_vocab *const v = &tok->model.vocab;
+    const size_t hidden = tok->model.known < v->limit ? v->limit - tok->model.known : 0;
+
+    return v->count - hidden + tok->added.beyond;
 }
 
 uint32_t om_tokenizer_id_limit(const struct om_tokenizer *tok)
 {
-    return tok->added.limit;
+    return OM_MIN(tok->added.limit, tok->model.known);
 }
 
 bool om_tokenizer_token_to_id(const struct om_tokenizer *tok, const char *token, size_t len,
@@ -200,7 +205,7 @@ bool om_tokenizer_token_to_id(const struct om_tokenizer *tok, const char *token,
     const uint32_t found =
         added != TOK_NONE ? tok->added.tokens[added].id : tok_vocab_find(&tok->model.vocab, text);
 
-    if (found == TOK_NONE)
+    if (found == TOK_NONE || (added == TOK_NONE && found >= tok->model.known))
         return false;
     *id = found;
     return true;

@@ -129,7 +129,7 @@ static void write_path(const struct tok_model *m, struct tok_work *w, struct nod
         uint32_t end = next;
         next = nodes[end].from;
         if (id != m->unk_id) {
-            tok_part_add(w, id, at, end);
+            tok_part_add(w, id < m->known ? id : m->unk_id, at, end);
             at = end;
             continue;
         }

@@ -229,7 +229,10 @@ static void write_unigram(struct tok_convert *c, uint32_t unk_id)
         om_buf_real(c->out, c->pieces[i].score);
         om_buf_adds(c->out, "]");
     }
-    om_buf_printf(c->out, "],\"byte_fallback\":%s%s}",
+    om_buf_adds(c->out, "]");
+    if (c->known && c->known < c->len)
+        om_buf_printf(c->out, ",\"known\":%" PRIu32, c->known);
+    om_buf_printf(c->out, ",\"byte_fallback\":%s%s}",
                   c->cls->norm == TOK_NORM_LLAMA || c->cls->norm == TOK_NORM_GEMMA ? "true"
                                                                                    : "false",
                   c->cls->files == TOK_FILES_MARIAN ? ",\"single\":true" : "");
@@ -414,7 +417,8 @@ void tok_convert_spm(struct tok_convert *c)
 
 /* Pieces of source.spm under the ids of vocab.json. What only the other language has gets a score
  * that no text reaches. */
-static void marian_pieces(struct tok_convert *c, const struct tok_entries *entries)
+static void marian_pieces(struct tok_convert *c, const char *json,
+                          const struct tok_entries *entries)
 {
     struct om_map scores = OM_MAP_INIT;
     const size_t n = c->len;
@@ -437,7 +441,7 @@ static void marian_pieces(struct tok_convert *c, const struct tok_entries *entri
         no_memory(c);
     for (size_t i = 0; i < n && ok; i++) {
         if (!pieces[i].text.ptr) {
-            tok_convert_fail(c, om_fail(c->err, OM_E_FORMAT, "vocab.json: no token has id %zu", i));
+            tok_convert_fail(c, om_fail(c->err, OM_E_FORMAT, "%s: no token has id %zu", json, i));
             ok = false;
         }
     }
@@ -445,15 +449,15 @@ static void marian_pieces(struct tok_convert *c, const struct tok_entries *entri
     c->cap = n;
 }
 
-/* A piece that text can be cut into must have an id of its own. */
-static void check_known(struct tok_convert *c)
+/* Pieces that text is cut into although vocab.json has no id for them follow behind the vocabulary.
+ */
+static void add_unknown_pieces(struct tok_convert *c)
 {
+    c->known = (uint32_t)c->len;
     for (size_t i = 0; i < c->spm.len && c->rc == 0; i++) {
         const struct tok_spm_piece *const p = &c->spm.pieces[i];
         if (p->type == TOK_SPM_NORMAL && !om_map_get(&c->last, p->text, NULL))
-            tok_convert_fail(c, om_fail(c->err, OM_E_UNSUPPORTED,
-                                        "vocab.json lacks piece \"%.*s\" of source.spm",
-                                        OM_SV(p->text)));
+            tok_convert_piece(c, p->text, p->score);
     }
 }
 
@@ -467,31 +471,39 @@ static void add_languages(struct tok_convert *c)
     }
 }
 
+static void check_marian(struct tok_convert *c, const char *spm, const char *json,
+                         const struct tok_entries *entries, uint32_t *unk_id)
+{
+    if (c->spm.algorithm != TOK_SPM_UNIGRAM)
+        tok_convert_fail(c, om_fail(c->err, OM_E_UNSUPPORTED, "%s: model type %d, expected Unigram",
+                                    spm, (int)c->spm.algorithm));
+    else if (c->len != entries->len)
+        tok_convert_fail(c, om_fail(c->err, OM_E_FORMAT, "%s: %zu tokens, but ids up to %zu", json,
+                                    entries->len, c->len));
+    else if (!c->tokens[TOK_UNK].ptr || !om_map_get(&c->last, c->tokens[TOK_UNK], unk_id))
+        tok_convert_fail(c, om_fail(c->err, OM_E_CONFIG, "%s: there is no unknown token", json));
+}
+
 void tok_convert_marian(struct tok_convert *c)
 {
+    const bool separate = c->target && tok_convert_flag(c, "separate_vocabs", false);
+    const char *const spm = c->target ? "target.spm" : "source.spm", *const json =
+                                                                         separate
+                                                                             ? "target_vocab.json"
+                                                                             : "vocab.json";
     struct tok_entries entries = { NULL, 0, 0 };
     om_sv model, vocab;
     uint32_t unk_id = 0;
 
-    if (need_file(c, "source.spm", &model) && need_file(c, "vocab.json", &vocab) &&
-        read_spm(c, "source.spm", model) && note_vocab(c, "vocab.json", vocab, &entries)) {
-        if (c->spm.algorithm != TOK_SPM_UNIGRAM)
-            tok_convert_fail(c, om_fail(c->err, OM_E_UNSUPPORTED,
-                                        "source.spm: model type %d, expected Unigram",
-                                        (int)c->spm.algorithm));
-        else if (c->len != entries.len)
-            tok_convert_fail(c, om_fail(c->err, OM_E_FORMAT,
-                                        "vocab.json: %zu tokens, but ids up to %zu", entries.len,
-                                        c->len));
-        else if (!c->tokens[TOK_UNK].ptr || !om_map_get(&c->last, c->tokens[TOK_UNK], &unk_id))
-            tok_convert_fail(c,
-                             om_fail(c->err, OM_E_CONFIG, "vocab.json: there is no unknown token"));
-    }
+    if (need_file(c, spm, &model) && need_file(c, json, &vocab) && read_spm(c, spm, model) &&
+        note_vocab(c, json, vocab, &entries))
+        check_marian(c, spm, json, &entries, &unk_id);
     if (c->rc == 0)
-        check_known(c);
+        marian_pieces(c, json, &entries);
+    if (!c->target)
+        add_languages(c);
     if (c->rc == 0)
-        marian_pieces(c, &entries);
-    add_languages(c);
+        add_unknown_pieces(c);
     if (c->rc == 0)
         write_unigram(c, unk_id);
     free(entries.items);

@@ -57,9 +57,9 @@ MORE = {
 }
 
 
-def train(directory, algorithm, head):
+def train(directory, algorithm, head, corpus=None):
     """A SentencePiece model whose first pieces are these."""
-    (directory / "corpus.txt").write_text("\n".join(CORPUS))
+    (directory / "corpus.txt").write_text("\n".join(corpus or CORPUS))
     roles = {"unk": ("<unk>", "[UNK]"), "bos": ("<s>",), "eos": ("</s>",), "pad": ("<pad>", "[PAD]")}
     known = {role: piece for role, pieces in roles.items() for piece in pieces if piece in head}
     ids = {f"{role}_id": head.index(known[role]) if role in known else -1 for role in roles}
@@ -173,6 +173,36 @@ def check(name, write, settings):
         assert theirs(again) == want, "the saved tokenizer.json differs"
 
 
+def marian_ids(directory, texts, *options):
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+    out = subprocess.run([CLI, "tokenize", "-t", directory, "-i", "-", *options], input=lines, capture_output=True, text=True, check=True).stdout
+    return [json.loads(line)["ids"] for line in out.splitlines()]
+
+
+MARIAN_TEXTS = TEXTS[:3] + [">>fra<< Hello world", "12, 5 quick </s> fox", ""]
+
+
+def check_marian(separate):
+    """Source and target; vocab.json lacks pieces of both."""
+    with scratch() as directory:
+        directory = pathlib.Path(directory)
+        pieces = []
+        for side, corpus in (("source", CORPUS), ("target", CORPUS[::2] + ["bonjour le monde"] * 20)):
+            (directory / f"{side}.spm").write_bytes(train(directory, "unigram", ["<unk>", "<s>", "</s>"], corpus))
+            model = sentencepiece.SentencePieceProcessor(str(directory / f"{side}.spm"))
+            pieces.append([p for p in map(model.id_to_piece, range(3, len(model))) if p not in ("ck", "2", "\u2581fox", "quick", "s")])
+        lists = pieces if separate else [sorted(set(pieces[0] + pieces[1]))]
+        for name, texts in zip(("vocab.json", "target_vocab.json"), lists):
+            vocab = ["</s>", "<unk>"] + texts + [">>fra<<", "<pad>"]
+            (directory / name).write_text(json.dumps({token: i for i, token in enumerate(dict.fromkeys(vocab))}))
+        (directory / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "MarianTokenizer", "separate_vocabs": separate}))
+        tokenizer = transformers.MarianTokenizer.from_pretrained(directory)
+        assert marian_ids(directory, MARIAN_TEXTS) == [tokenizer(text)["input_ids"] for text in MARIAN_TEXTS], "source"
+        texts = [text for text in MARIAN_TEXTS if ">>" not in text]
+        got, want = marian_ids(directory, texts, "--target"), [tokenizer(text_target=text)["input_ids"] for text in texts]
+        assert got == want, f"target: {got} is not {want}"
+
+
 def main():
     warnings.simplefilter("ignore")
     logging.set_verbosity_error()
@@ -181,6 +211,8 @@ def main():
     jobs += [(name, write_char_bpe) for name in CHAR_BPE.split()]
     for file, names in SPM.items():
         jobs += [(name, lambda d, n, file=file: write_spm(d, n, file)) for name in names.split()]
+    for separate in (False, True):
+        report.check(f"MarianTokenizer, separate vocabularies: {separate}", check_marian, separate)
     for name, write in jobs:
         for settings in [{}] + MORE.get(name, []):
             report.check(f"{name} {json.dumps(settings)}", check, name, write, settings)
