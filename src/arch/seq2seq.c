@@ -4,7 +4,8 @@
 
 #include <math.h>
 
-#define EPS 1e-5 /* of every layer normalization: PyTorch's default */
+#define TABLE_MAX ((int64_t)1 << 28) /* elements; more than any model has */
+#define EPS 1e-5                     /* of every layer normalization: PyTorch's default */
 
 const char *const om_seq2seq_inputs[] = { "encoder_attention_mask", "input_ids",
                                           "encoder_hidden_states", "past_key_values", NULL };
@@ -66,18 +67,18 @@ static void fill_sinusoids(float *table, int64_t rows, int64_t width)
 static om_val sinusoid_table(om_scope s, const struct om_seq2seq *c)
 {
     const int64_t dims[] = { c->positions, c->hidden };
-    size_t n;
-    float *table = NULL;
+    float *table;
 
     if (!om_ok(s))
         return (om_val){ 0 };
-    if (om_mul_size((size_t)c->positions, (size_t)c->hidden, &n))
-        table = om_arena_array(s.b->g->arena, n, sizeof(*table));
-    if (!table)
-        return om_scope_fail(s, OM_E_NOMEM,
-                             "out of memory for max_position_embeddings %" PRId64
-                             " and d_model %" PRId64,
+    if (c->positions > TABLE_MAX / c->hidden)
+        return om_scope_fail(s, OM_E_LIMIT,
+                             "max_position_embeddings %" PRId64 " times d_model %" PRId64
+                             " is too large for a table",
                              c->positions, c->hidden);
+    table = om_arena_array(s.b->g->arena, (size_t)(c->positions * c->hidden), sizeof(*table));
+    if (!table)
+        return om_scope_fail(s, OM_E_NOMEM, "out of memory");
     fill_sinusoids(table, c->positions, c->hidden);
     return om_graph_const(s.b->g, OM_F32, dims, 2, table);
 }

@@ -1,5 +1,5 @@
-/* tests/unit/t_decoders.c: configurations of decoders and of t5: what they may leave out, and what
- * is refused with its key. */
+/* tests/unit/t_decoders.c: configurations of decoders and of encoder-decoders: what they may leave
+ * out, and what is refused with its key. */
 #include "arch/arch.h"
 #include "fixture.h"
 
@@ -99,6 +99,20 @@ static void refused(struct test *t)
           "relative_attention_max_distance 16 is not above half", OM_E_CONFIG },
         { "{\"model_type\":\"t5\",\"relative_attention_max_distance\":1000000000}",
           "\"relative_attention_max_distance\"", OM_E_CONFIG },
+        { "{\"model_type\":\"mt5\",\"tie_encoder_decoder\":true}", "\"tie_encoder_decoder\"",
+          OM_E_UNSUPPORTED },
+        { "{\"model_type\":\"bart\",\"tie_encoder_decoder\":true}", "\"tie_encoder_decoder\"",
+          OM_E_UNSUPPORTED },
+        { "{\"model_type\":\"bart\",\"activation_function\":\"prelu\"}", "\"activation_function\"",
+          OM_E_UNSUPPORTED },
+        { "{\"model_type\":\"mbart\",\"encoder_layers\":0}", "\"encoder_layers\"", OM_E_CONFIG },
+        { "{\"model_type\":\"pegasus\",\"d_model\":30}",
+          "d_model 30 is not a multiple of encoder_attention_heads 16", OM_E_CONFIG },
+        { "{\"model_type\":\"marian\",\"decoder_attention_heads\":3}",
+          "d_model 1024 is not a multiple of decoder_attention_heads 3", OM_E_CONFIG },
+        { "{\"model_type\":\"m2m_100\",\"d_model\":2,\"encoder_attention_heads\":1,"
+          "\"decoder_attention_heads\":1}",
+          "d_model 2 has too few frequencies", OM_E_CONFIG },
         { "{\"model_type\":\"t5\",\"tie_encoder_decoder\":true}", "\"tie_encoder_decoder\"",
           OM_E_UNSUPPORTED },
         { "{\"model_type\":\"gpt_neo\",\"num_layers\":3}", "\"attention_types\": missing",
@@ -220,6 +234,16 @@ static void derived(struct test *t)
         { "{\"model_type\":\"phi\",\"num_key_value_heads\":8}", { 24, 8, 64, 0 } },
         { "{\"model_type\":\"stablelm\"}", { 32, 32, 80, 0 } },
         { "{\"model_type\":\"t5\"}", { 6, 8, 64, 512 } },
+        { "{\"model_type\":\"mt5\"}", { 8, 6, 64, 512 } },
+        { "{\"model_type\":\"bart\"}", { 12, 16, 64, 1024 } },
+        { "{\"model_type\":\"mbart\",\"hidden_size\":32,\"num_attention_heads\":2,"
+          "\"decoder_attention_heads\":4}",
+          { 12, 4, 8, 32 } },
+        { "{\"model_type\":\"m2m_100\",\"decoder_layers\":3}", { 3, 16, 64, 1024 } },
+        { "{\"model_type\":\"marian\"}", { 12, 16, 64, 1024 } },
+        { "{\"model_type\":\"pegasus\"}", { 12, 16, 64, 1024 } },
+        { "{\"model_type\":\"blenderbot\"}", { 24, 32, 80, 2560 } },
+        { "{\"model_type\":\"blenderbot-small\"}", { 8, 16, 32, 512 } },
         { "{\"model_type\":\"t5\",\"num_layers\":2,\"num_decoder_layers\":null,\"d_kv\":3}",
           { 2, 8, 3, 512 } },
         { "{\"model_type\":\"t5\",\"num_layers\":2,\"num_decoder_layers\":5,\"d_model\":7}",
