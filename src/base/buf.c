@@ -218,10 +218,10 @@ static bool digits_f32(struct digits *out, float f)
     const double d = f;
     int exponent = (int)floor(log10(d));
 
-    if (d < scale(1.0, exponent) && exponent > -22)
-        exponent--; /* the logarithm was rounded up */
-    if (exponent < -13 || exponent > 20)
+    if (exponent < -12 || exponent > 20)
         return false;
+    if (d < scale(1.0, exponent))
+        exponent--; /* the logarithm was rounded up */
     for (int n = 1; n <= F32_DIGITS; n++) {
         const int power = n - 1 - exponent;
         const double whole = nearbyint(scale(d, power));
