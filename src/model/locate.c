@@ -303,6 +303,8 @@ static int export_into(const struct search *s, const char *dir, struct om_error 
     e.library = export_library(o);
     e.validation = OM_VALIDATE_NEVER;
     e.no_post_process = is_unmerged(o);
+    if (o->model_class == OM_MODEL_SEQ2SEQ_LM && !o->no_cache && !o->no_merged)
+        e.decoder = OM_DECODER_MERGED; /* all that is opened */
     return om_export_run(s->ctx, &e, err);
 }
 
