@@ -35,6 +35,7 @@ struct cli {
     struct om_ctx *ctx;
     const char *command; /* "optimum-cli export onnx", for usage lines */
     struct cli_progress progress;
+    const char *plugin; /* of OPT_PLUGIN(); not looked at */
 };
 
 typedef int cli_fn(struct cli *cli, int argc, char **argv); /* argv[0] is the first argument */
@@ -43,6 +44,7 @@ struct cli_command {
     const char *name; /* "export onnx" */
     cli_fn *run;
     const char *summary;
+    bool plugins; /* it builds models: --plugin and OPTIMUM_PLUGINS */
 };
 
 int cmd_env(struct cli *cli, int argc, char **argv);
@@ -58,6 +60,8 @@ int cmd_pipeline(struct cli *cli, int argc, char **argv);
 int cli_report(struct cli *cli, struct om_error *err);
 /* A usage error: one line, and where the help is. Gives CLI_USAGE. */
 int cli_usage_error(const struct cli *cli, const char *fmt, ...) OM_PRINTF(2, 3);
+/* Load the plugins of OPTIMUM_PLUGINS and of --plugin FILE, which is taken out of the arguments. Gives the exit status, CLI_OK to go on. */
+int cli_load_plugins(struct cli *cli, int *argc, char **argv);
 /* Lines up to level go to stderr from now on. */
 void cli_set_verbosity(struct cli *cli, int quiet, int verbose);
 

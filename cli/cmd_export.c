@@ -66,7 +66,7 @@ static int list(struct cli *cli)
 {
     struct om_error err = OM_ERROR_INIT;
 
-    if (om_export_list(print_row, NULL, &err) < 0)
+    if (om_export_list_in(cli->ctx, print_row, NULL, &err) < 0)
         return cli_report(cli, &err);
     return CLI_OK;
 }
@@ -159,6 +159,7 @@ int cmd_export_onnx(struct cli *cli, int argc, char **argv)
             0, "pad_token_id", &a.o.pad_token_id, "ID", 0,
             "padding token, needed for text-classification with a decoder whose config has none"),
         OPT_FLAG(0, "list", &a.list, "list model types and their tasks"),
+        OPT_PLUGIN(cli),
 
         OPT_GROUP("how it is written"),
         OPT_CHOICE(0, "weights", &a.weights, weights,

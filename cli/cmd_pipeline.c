@@ -406,6 +406,7 @@ int cmd_pipeline(struct cli *cli, int argc, char **argv)
                 "a checkpoint, an exported directory, or a model on the Hub; a checkpoint is "
                 "exported first",
                 OPT_REQUIRED),
+        OPT_PLUGIN(cli),
         OPT_STR('t', "tokenizer", &o.tokenizer, "TOKENIZER",
                 "a directory, a tokenizer.json, or a model on the Hub (default: the model's)", 0),
         OPT_FLAG(0, "json", &o.json,

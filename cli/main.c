@@ -13,14 +13,14 @@
 #include <optimum/version.h>
 
 static const struct cli_command commands[] = {
-    { "export onnx", cmd_export_onnx, "export a checkpoint to ONNX" },
-    { "onnxruntime quantize", cmd_quantize, "make the weights of .onnx files smaller" },
-    { "pipeline", cmd_pipeline, "answer, classify, label, compare: a model on texts" },
-    { "inspect", cmd_inspect, "show what a checkpoint or an .onnx file holds" },
-    { "run", cmd_run, "run an .onnx file on tensors" },
-    { "tokenize", cmd_tokenize, "turn text into the ids that a model takes" },
-    { "decode", cmd_decode, "turn ids back into text" },
-    { "env", cmd_env, "show versions and libraries, for bug reports" },
+    { "export onnx", cmd_export_onnx, "export a checkpoint to ONNX", true },
+    { "onnxruntime quantize", cmd_quantize, "make the weights of .onnx files smaller", false },
+    { "pipeline", cmd_pipeline, "answer, classify, label, compare: a model on texts", true },
+    { "inspect", cmd_inspect, "show what a checkpoint or an .onnx file holds", false },
+    { "run", cmd_run, "run an .onnx file on tensors", false },
+    { "tokenize", cmd_tokenize, "turn text into the ids that a model takes", false },
+    { "decode", cmd_decode, "turn ids back into text", false },
+    { "env", cmd_env, "show versions and libraries, for bug reports", false },
 };
 
 /* ---- messages ---- */
@@ -172,6 +172,14 @@ static void on_interrupt(int signal_number)
     om_ctx_cancel(running);
 }
 
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (asks_for_help(argv[i]))
+            return true;
+    return false;
+}
+
 static int run_command(const struct cli_command *c, int argc, char **argv)
 {
     char command[64];
@@ -188,7 +196,9 @@ static int run_command(const struct cli_command *c, int argc, char **argv)
     sigaction(SIGINT, &interrupt, NULL);
     sigaction(SIGTERM, &interrupt, NULL);
     cli_set_verbosity(&cli, 0, 0);
-    rc = c->run(&cli, argc, argv);
+    rc = c->plugins && !wants_help(argc, argv) ? cli_load_plugins(&cli, &argc, argv) : CLI_OK;
+    if (rc == CLI_OK)
+        rc = c->run(&cli, argc, argv);
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     running = NULL;

@@ -62,6 +62,12 @@ struct opt {
 #define OPT_REFUSED(n, mv, instead) { .kind = OPT_KIND_REFUSE, .name = (n), .metavar = (mv), .help = (instead) }
 #define OPT_ARG(mv, dst, h, f) { .kind = OPT_KIND_ARG, .name = (mv), .metavar = (mv), .out = (dst), .help = (h), .flags = (f) }
 #define OPT_ARGS(mv, dst, h, f) { .kind = OPT_KIND_ARGS, .name = (mv), .metavar = (mv), .out = (dst), .help = (h), .flags = (f) }
+/* For the help of commands that build models: main.c has taken it out of the arguments. */
+#define OPT_PLUGIN(cli)                                                                            \
+    OPT_STR(0, "plugin", &(cli)->plugin, "FILE",                                                    \
+            "a shared object with more model types (may be repeated; OPTIMUM_PLUGINS=FILE:FILE "    \
+            "does the same)",                                                                       \
+            0)
 #define OPT_END { .kind = OPT_KIND_END }
 
 /* Fill the outs. False: the command ends here with *status, after the help (-h, --help) or a message was printed. */

@@ -107,6 +107,8 @@ OM_API int om_export_run(struct om_ctx *ctx, const struct om_export_opts *opts, 
 /* Call fn for every model type this library exports, sorted; tasks is NULL-terminated and lives during the call. */
 typedef void om_export_list_fn(void *user, const char *model_type, const char *const *tasks);
 OM_API int om_export_list(om_export_list_fn *fn, void *user, struct om_error *err);
+/* The same, followed by the model types of the context's plugins (<optimum/plugin.h>). */
+OM_API int om_export_list_in(const struct om_ctx *ctx, om_export_list_fn *fn, void *user, struct om_error *err);
 
 enum om_executor { OM_EXECUTOR_ONNXRUNTIME, OM_EXECUTOR_REFERENCE };
 

@@ -5,46 +5,11 @@
 #ifndef OM_ARCH_H
 #define OM_ARCH_H
 
+#include <optimum/plugin.h>
+
 #include "config/config.h"
 #include "nn/nn.h"
 #include "task/task.h"
-
-enum om_arch_kind {
-    OM_ARCH_ENCODER, /* text in, hidden states out */
-    OM_ARCH_DECODER, /* causal, with a key/value cache */
-    OM_ARCH_SEQ2SEQ  /* encoder-decoder with self- and cross-attention caches */
-};
-
-typedef void om_head_fn(om_scope root, const void *cfg, const struct om_body *body);
-
-struct om_arch {
-    enum om_arch_kind kind;
-    size_t cfg_size;
-    const struct om_field *fields;
-    /* After the fields: derived values and refusals. May be NULL. cfg members that the table filled
-     * may be changed. */
-    int (*derive)(struct om_arena *a, void *cfg, const struct om_config *config,
-                  struct om_error *err);
-    /* Graph inputs in the order of the original's forward(). "past_key_values" stands for the whole
-     * cache, position_ids is left out where the task has none. Of a decoder part for SEQ2SEQ (its
-     * encoder takes input_ids, attention_mask). */
-    const char *const *inputs;
-    /* Whether a configuration makes use of one of them. NULL: of all. */
-    bool (*takes)(const void *cfg, const char *input);
-    void (*kv)(const void *cfg, struct om_kv *kv); /* DECODER and SEQ2SEQ */
-    /* The class's pad_token_id, which holds where config.json has none; NULL: it has none either.
-     */
-    const int64_t *pad_token_id;
-    /* ENCODER, DECODER: the body. wants: the head that follows. SEQ2SEQ: of the tasks that are not
-     * two-sided; NULL where there are none. */
-    void (*build)(om_scope root, const void *cfg, enum om_head head, struct om_body *body);
-    /* SEQ2SEQ: the encoder's hidden states, and the decoder's body. enc_hidden is {0} where past
-     * inputs replace it. */
-    om_val (*encode)(om_scope root, const void *cfg, om_val ids, om_val attention_mask);
-    void (*decode)(om_scope root, const void *cfg, om_val ids, om_val enc_hidden, om_val enc_mask,
-                   struct om_body *body);
-    om_head_fn *heads[OM_HEAD_COUNT]; /* NULL: the task is not offered */
-};
 
 /* The registry (archs.def): sorted by model_type. */
 struct om_arch_entry {
@@ -54,6 +19,10 @@ struct om_arch_entry {
 extern const struct om_arch_entry om_archs[];
 extern const size_t om_arch_count;
 const struct om_arch *om_arch_find(const char *model_type); /* NULL: unknown */
+/* The same, also in the plugins of a context, which may be NULL. */
+const struct om_arch *om_arch_find_in(const struct om_ctx *ctx, const char *model_type);
+/* The i-th model type of the context's plugins; NULL after the last. */
+const struct om_plugin_arch *om_arch_of_plugins(const struct om_ctx *ctx, size_t i);
 bool om_arch_has_task(const struct om_arch *arch, const struct om_task *task);
 bool om_arch_has_past(const struct om_arch *arch,
                       const struct om_task *task); /* "<task>-with-past" exists */

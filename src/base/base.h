@@ -77,6 +77,10 @@ void om_progress(struct om_ctx *ctx, const char *what, uint64_t done, uint64_t t
 /* OM_E_CANCELLED with a message when om_ctx_cancel() was called, else 0. */
 int om_ctx_check(struct om_ctx *ctx, struct om_error *err);
 
+/* What arch/plugin.c keeps in a context, freed with it. */
+void om_ctx_set_plugins(struct om_ctx *ctx, void *plugins, void (*free_plugins)(void *plugins));
+void *om_ctx_plugins(const struct om_ctx *ctx); /* NULL: none */
+
 /* Make room for need elements in a malloc'ed array: *items and *cap change only on success.
  * Use: om_grow(&v->items, &v->cap, v->len + 1, sizeof(*v->items)). */
 bool om_grow(void *items, size_t *cap, size_t need, size_t elem_size);

@@ -15,6 +15,8 @@ struct om_ctx {
     enum om_level level;
     om_progress_fn *progress;
     void *progress_user;
+    void *plugins;
+    void (*free_plugins)(void *plugins);
     atomic_bool cancelled; /* set by signal handlers and other threads, so it must be lock-free */
 };
 #if ATOMIC_BOOL_LOCK_FREE != 2
@@ -32,7 +34,20 @@ struct om_ctx *om_ctx_new(void)
 
 void om_ctx_free(struct om_ctx *ctx)
 {
+    if (ctx && ctx->free_plugins)
+        ctx->free_plugins(ctx->plugins);
     free(ctx);
+}
+
+void om_ctx_set_plugins(struct om_ctx *ctx, void *plugins, void (*free_plugins)(void *plugins))
+{
+    ctx->plugins = plugins;
+    ctx->free_plugins = free_plugins;
+}
+
+void *om_ctx_plugins(const struct om_ctx *ctx)
+{
+    return ctx ? ctx->plugins : NULL;
 }
 
 void om_ctx_set_log(struct om_ctx *ctx, om_log_fn *fn, void *user, enum om_level level)

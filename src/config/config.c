@@ -140,3 +140,18 @@ int om_config_fields(struct om_arena *a, const struct om_config *c, const struct
 {
     return om_wrap(err, om_config_read(a, c->doc, fields, out, err), "%s", c->path);
 }
+
+const struct om_json *om_config_doc(const struct om_config *c)
+{
+    return c->doc;
+}
+
+int64_t om_config_labels(const struct om_config *c)
+{
+    return c->num_labels;
+}
+
+void *om_config_alloc(struct om_arena *a, size_t n, size_t size)
+{
+    return om_arena_array(a, n, size);
+}

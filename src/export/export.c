@@ -148,19 +148,33 @@ int om_export_run(struct om_ctx *ctx, const struct om_export_opts *opts, struct 
     return rc;
 }
 
+static int list_arch(struct om_arena *a, const char *model_type, const struct om_arch *arch,
+                     om_export_list_fn *fn, void *user, struct om_error *err)
+{
+    const char *const *const tasks = om_arch_tasks(a, arch);
+
+    if (tasks == NULL)
+        return om_fail(err, OM_E_NOMEM, "out of memory");
+    fn(user, model_type, tasks);
+    return 0;
+}
+
 int om_export_list(om_export_list_fn *fn, void *user, struct om_error *err)
 {
+    return om_export_list_in(NULL, fn, user, err);
+}
+
+int om_export_list_in(const struct om_ctx *ctx, om_export_list_fn *fn, void *user,
+                      struct om_error *err)
+{
     struct om_arena a = OM_ARENA_INIT(1 << 20);
+    const struct om_plugin_arch *p;
     int rc = 0;
 
-    for (size_t i = 0; i < om_arch_count && rc == 0; i++) {
-        const char *const *tasks = om_arch_tasks(&a, om_archs[i].arch);
-
-        if (tasks == NULL)
-            rc = om_fail(err, OM_E_NOMEM, "out of memory");
-        else
-            fn(user, om_archs[i].model_type, tasks);
-    }
+    for (size_t i = 0; i < om_arch_count && rc == 0; i++)
+        rc = list_arch(&a, om_archs[i].model_type, om_archs[i].arch, fn, user, err);
+    for (size_t i = 0; rc == 0 && (p = om_arch_of_plugins(ctx, i)) != NULL; i++)
+        rc = list_arch(&a, p->model_type, p->arch, fn, user, err);
     om_arena_release(&a);
     return rc;
 }

@@ -130,7 +130,7 @@ static int resolve_arch(struct om_job *job, struct om_error *err)
     const char *nearest;
     size_t n = 0;
 
-    job->arch.arch = om_arch_find(type);
+    job->arch.arch = om_arch_find_in(job->ctx, type);
     if (job->arch.arch != NULL)
         return 0;
     for (; n < om_arch_count && n + 1 < OM_COUNT(names); n++)

@@ -6,11 +6,13 @@
 #ifndef OM_DIM_H
 #define OM_DIM_H
 
+#include <optimum/nn.h>
+
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/map.h"
 
-typedef uint32_t om_dim; /* 0 is no dim: what an operation gives after an overflow or when memory is short */
+/* om_dim is a handle; 0 is no dim: what an operation gives after an overflow or when memory is short. */
 
 struct om_dims;
 

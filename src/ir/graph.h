@@ -12,6 +12,8 @@
 #ifndef OM_GRAPH_H
 #define OM_GRAPH_H
 
+#include <optimum/nn.h>
+
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/view.h"
@@ -29,10 +31,6 @@ const char *om_op_name(enum om_op op);
 enum om_op om_op_parse(om_sv name); /* OM_OP_NONE when unknown */
 
 #define OM_RANK_MAX 8
-
-typedef struct {
-    uint32_t id; /* index into values; 0 is the invalid value, also "input left out" */
-} om_val;
 
 /* An initializer: a view of bytes that exist already (a checkpoint's file), or a few bytes that were computed. */
 struct om_weight {

@@ -7,16 +7,12 @@
 #ifndef OM_BUILDER_H
 #define OM_BUILDER_H
 
+#include <optimum/plugin.h>
+
 #include "ckpt/ckpt.h"
 #include "config/config.h"
 #include "ir/graph.h"
 #include "nn/nn.h"
-
-/* The key/value cache of a decoder: of one layer [batch, heads, length, head_dim]. */
-struct om_kv {
-    int64_t layers, heads, head_dim;
-    int64_t hidden; /* of an encoder-decoder: the last axis of the encoder's hidden states */
-};
 
 /* Axis symbols that get a fixed value (--no-dynamic-axes). */
 struct om_axis_fix {

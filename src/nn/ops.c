@@ -66,6 +66,44 @@ om_val om_emit(om_scope s, enum om_op op, const om_val *in, uint32_t n_in,
     return out;
 }
 
+enum { APPLY_PARAMS_MAX = 16 };
+
+static bool to_attr(const struct om_param *p, struct om_attr *out)
+{
+    *out = (struct om_attr){ .name = p->name, .i = p->i, .f = p->f };
+    switch (p->kind) {
+    case OM_PARAM_INT:
+        out->kind = OM_ATTR_INT;
+        return true;
+    case OM_PARAM_FLOAT:
+        out->kind = OM_ATTR_FLOAT;
+        return true;
+    case OM_PARAM_INTS:
+        out->kind = OM_ATTR_INTS;
+        out->ints = p->ints;
+        out->n = (uint32_t)p->n;
+        return p->n <= OM_RANK_MAX * 2;
+    }
+    return false;
+}
+
+om_val om_apply(om_scope s, const char *op, const om_val *in, size_t n_in,
+                const struct om_param *params, size_t n_params)
+{
+    const enum om_op known = om_op_parse(om_sv_str(op));
+    struct om_attr attrs[APPLY_PARAMS_MAX];
+
+    if (known == OM_OP_NONE)
+        return om_scope_fail(s, OM_E_UNSUPPORTED, "unknown operator \"%s\"", op);
+    if (n_params > APPLY_PARAMS_MAX || n_in > 64)
+        return om_scope_fail(s, OM_E_LIMIT, "%s: too many inputs or attributes", op);
+    for (size_t i = 0; i < n_params; i++)
+        if (!to_attr(&params[i], &attrs[i]))
+            return om_scope_fail(s, OM_E_UNSUPPORTED, "%s: attribute \"%s\" is of no known kind",
+                                 op, params[i].name);
+    return om_emit(s, known, in, (uint32_t)n_in, attrs, (uint32_t)n_params);
+}
+
 om_val om_unary(om_scope s, enum om_op op, om_val x)
 {
     return om_emit(s, op, &x, 1, NULL, 0);

@@ -3,21 +3,10 @@
 #ifndef OM_TASK_H
 #define OM_TASK_H
 
+#include <optimum/plugin.h>
+
 #include "nn/builder.h"
 #include "nn/nn.h"
-
-/* What is put on top of the body of a model. */
-enum om_head {
-    OM_HEAD_HIDDEN, /* last_hidden_state */
-    OM_HEAD_MASKED_LM,
-    OM_HEAD_CAUSAL_LM,
-    OM_HEAD_SEQ2SEQ_LM,
-    OM_HEAD_SEQUENCE, /* one label per text */
-    OM_HEAD_TOKEN,    /* one label per token */
-    OM_HEAD_SPAN,     /* start and end of an answer */
-    OM_HEAD_CHOICE,   /* one score per choice */
-    OM_HEAD_COUNT     /* also: of a task that no architecture offers yet */
-};
 
 struct om_task {
     const char *name;            /* "text-generation"; never with a suffix */
@@ -75,32 +64,5 @@ enum om_dtype om_port_dtype(const char *name); /* OM_DTYPE_NONE: the dtype of ac
 /* Names that replace single inferred axes of an output in the file, OM_RANK_MAX entries, NULL where
  * an axis stays; NULL: none. */
 const char *const *om_output_axes(enum om_part part, om_sv name);
-
-/* What the body of a model gives to a head. */
-struct om_body {
-    om_val hidden;      /* [B,S,H] */
-    om_val pooled;      /* [B,H] where the architecture has a pooler and the head asks for it */
-    om_val embeddings;  /* the word embedding table as stored, for tied heads */
-    const int64_t *pad; /* the id of padding where it is not the configuration's own pad_token_id */
-};
-
-/* Heads that several architectures share. root is the checkpoint's root; each emits its outputs. */
-void om_head_hidden(om_scope root, const void *cfg,
-                    const struct om_body *body); /* last_hidden_state */
-void om_head_token(om_scope root, const void *cfg,
-                   const struct om_body *body); /* "classifier" on every token */
-void om_head_span(om_scope root, const void *cfg, const struct om_body *body); /* "qa_outputs" */
-void om_head_pooled(om_scope root, const void *cfg,
-                    const struct om_body *body); /* "classifier" on the pooled output */
-void om_head_choice(om_scope root, const void *cfg,
-                    const struct om_body *body); /* the same, one score per choice */
-/* Give logits [B*num_choices, 1] their form [B, num_choices] and emit them. */
-void om_head_emit_choice(om_scope root, om_val logits);
-/* "score" on every token (no bias), the row of the last token that is not padding: decoders'
- * text-classification. */
-void om_head_last_token(om_scope root, const void *cfg, const struct om_body *body);
-/* The number of labels must be the configuration's: checks a classifier's output and emits it as
- * logits. */
-void om_head_emit_labels(om_scope root, om_val logits);
 
 #endif
