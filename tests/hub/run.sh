@@ -77,6 +77,9 @@ done
 make_repo org--strange main bert/fill-mask
 sed -i 's/"model_type": "bert"/"model_type": "bort"/' "$hub/org--strange/main/config.json"
 mkdir -p "$hub/org--empty/main" && echo x >"$hub/org--empty/main/README.md"
+mkckpt "$here/../data/pipelines/ner-bert" "$hub/org--ner/main"
+cp "$here"/../data/tokenizers/minilm/*.json "$hub/org--ner/main"
+mkdir -p "$hub/org--words/main" && cp "$here"/../data/tokenizers/minilm/*.json "$hub/org--ner/main/config.json" "$hub/org--words/main"
 weights_size=$(stat -c %s "$hub/org--bert/main/model.safetensors")
 
 # ---- tools of the tests ----
@@ -218,6 +221,25 @@ sentences()
 }
 
 # Links are followed, and nothing is written into a snapshot.
+# A tokenizer alone: no weights are asked for.
+tokenizer()
+{
+    start
+    "$cli" tokenize -t org/words "Hello world" >"$messages" 2>&1 && stop && says 'hello' && sound && [ "$(asked safetensors)" = 0 ] &&
+        HF_HUB_OFFLINE=1 "$cli" tokenize -t org/words --json "Hello world" >"$messages" 2>&1 && says '"ids":[101,7592,2088,102]'
+}
+
+# A pipeline's export of a revision is kept, also for when nobody can be asked.
+pipeline_is_kept()
+{
+    start
+    export OPTIMUM_EXPORT_CACHE=$tmp/exports
+    "$cli" pipeline ner -m org/ner "New York" >"$tmp/first" 2>"$messages" && says 'it is exported now' &&
+        "$cli" pipeline ner -m org/ner "New York" >"$tmp/second" 2>"$messages" && [ ! -s "$messages" ] && stop &&
+        HF_HUB_OFFLINE=1 "$cli" pipeline ner -m org/ner "New York" >"$tmp/third" 2>"$messages" && [ ! -s "$messages" ] &&
+        cmp "$tmp/first" "$tmp/second" && cmp "$tmp/first" "$tmp/third" && sound
+}
+
 safetensors_copies()
 {
     local before
@@ -524,7 +546,7 @@ END
     stop
 }
 
-tests='first_run second_run_asks_once offline revisions other_ids unsupported_early tasks shards sentences safetensors_copies
+tests='first_run second_run_asks_once offline revisions other_ids unsupported_early tasks shards sentences tokenizer pipeline_is_kept safetensors_copies
     token_stays_home gates truncated truncated_without_ranges announces_more announces_less wrong_once wrong_always
     small_file_wrong stalls stalls_at_once slow_loris too_many_requests unavailable unavailable_always hangs_up chunked encoded
     signature_expires hub_forgets_etag storage_changes_etag changed_for_good wrong_commit other_name killed_in_mid_file
