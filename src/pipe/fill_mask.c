@@ -33,7 +33,7 @@ static int open_task(struct om_pipeline *p, struct om_error *err)
 
 /* ---- targets ---- */
 
-/* A word of the vocabulary, else the first piece of what the tokenizer makes of it. */
+/* A word of the vocabulary, else the piece that truncation to one token would leave of it. */
 static int target_id(const struct pipe_reader *r, const struct om_text *word, uint32_t *id,
                      bool *found)
 {
@@ -47,7 +47,7 @@ static int target_id(const struct pipe_reader *r, const struct om_text *word, ui
     OM_TRY(om_tokenizer_encode(r->p->t.tok, word, NULL, &o, &enc, r->err));
     *found = enc->len > 0;
     if (*found)
-        *id = enc->ids[0];
+        *id = enc->ids[r->p->t.truncation_side == OM_SIDE_LEFT ? enc->len - 1 : 0];
     om_encoding_free(enc);
     return 0;
 }
