@@ -55,6 +55,7 @@ int cmd_run(struct cli *cli, int argc, char **argv);
 int cmd_tokenize(struct cli *cli, int argc, char **argv);
 int cmd_decode(struct cli *cli, int argc, char **argv);
 int cmd_pipeline(struct cli *cli, int argc, char **argv);
+int cmd_chat(struct cli *cli, int argc, char **argv);
 
 /* Print an error of the library on stderr and give the exit status that belongs to it; releases *err. */
 int cli_report(struct cli *cli, struct om_error *err);

@@ -2,12 +2,12 @@
  * and as a filter of JSON lines. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/thread.h"
 #include "cli/filter.h"
-
-#include <optimum/pipeline.h>
+#include "cli/generation.h"
 
 enum {
     LINES_PER_BATCH = 4
@@ -15,7 +15,7 @@ enum {
 
 /* ---- parameters of the calls, as options ---- */
 
-enum param_kind { PARAM_INT, PARAM_FLAG, PARAM_TEXT, PARAM_LIST };
+enum param_kind { PARAM_INT, PARAM_FLAG, PARAM_OFF, PARAM_TEXT, PARAM_LIST, PARAM_JSON };
 
 /* One of each kind's members is set. */
 struct param {
@@ -50,6 +50,12 @@ static bool put_value(struct om_buf *b, const struct param *p)
     case PARAM_FLAG:
         om_buf_adds(b, p->flag ? "true" : "");
         return p->flag;
+    case PARAM_OFF: /* a flag that says false */
+        om_buf_adds(b, p->flag ? "false" : "");
+        return p->flag;
+    case PARAM_JSON:
+        om_buf_adds(b, p->text ? p->text : "");
+        return p->text != NULL;
     case PARAM_TEXT:
         if (p->text)
             om_buf_json_string(b, om_sv_str(p->text));
@@ -297,6 +303,48 @@ static int answer_input(struct cli *cli, const struct om_pipeline *p, const stru
     return filter_batches(cli, &lines, answer_lines, (void *)p);
 }
 
+/* ---- tasks that generate ---- */
+
+static bool generates(const char *task)
+{
+    static const char *const tasks[] = { "text-generation", "text2text-generation", "summarization",
+                                         "translation" };
+
+    for (size_t i = 0; i < OM_COUNT(tasks); i++)
+        if (strcmp(tasks[i], task) == 0)
+            return true;
+    return false;
+}
+
+/* Numbers that other tasks have under the same names. */
+static void put_shared(struct om_buf *b, size_t *n, struct param *p)
+{
+    if (p->number == UNSET)
+        return;
+    om_buf_printf(b, "%s\"%s\": %" PRId64, (*n)++ ? ", " : "", p->key, p->number);
+    p->number = UNSET;
+}
+
+/* Where one text is answered on a terminal, it is seen as it comes. */
+static int stream_words(struct cli *cli, const struct om_pipeline *p, const struct words *w,
+                        bool new_text)
+{
+    const struct om_text text = { w->texts.items[0], strlen(w->texts.items[0]) };
+    struct om_generation_opts o = OM_GENERATION_OPTS_INIT;
+    const struct om_generated_texts *out = NULL;
+    struct om_error err = OM_ERROR_INIT;
+    int rc;
+
+    o.ctx = cli->ctx;
+    o.stream = generation_print;
+    if (!new_text && strcmp(om_pipeline_get_task(p), "text-generation") == 0)
+        fwrite(text.ptr, 1, text.len, stdout);
+    rc = om_pipeline_generate(p, &text, 1, &o, &out, &err);
+    putchar('\n');
+    om_pipeline_release(out);
+    return rc < 0 ? cli_report(cli, &err) : CLI_OK;
+}
+
 /* ---- the command ---- */
 
 struct options {
@@ -304,8 +352,46 @@ struct options {
         *export_cache;
     struct words words;
     struct filter filter;
-    bool json, no_export_cache;
+    struct generation generation;
+    bool json, no_export_cache, stream, no_stream;
 };
+
+enum place { TOP_K = 3, MAX_LENGTH = 14, RETURN_FULL_TEXT = 16, SEED = 19, GENERATE_KWARGS = 20 };
+
+static bool streams(const struct options *o, const struct om_pipeline *p)
+{
+    const struct generation *const g = &o->generation;
+    const int64_t beams =
+        g->num_beams == GENERATION_UNSET ? om_pipeline_settings(p)->num_beams : g->num_beams;
+
+    return !o->json && !o->no_stream && o->words.texts.len == 1 && beams == 1 &&
+           g->num_return_sequences <= 1 && (o->stream || isatty(STDOUT_FILENO));
+}
+
+/* Settings of generate() become one parameter. */
+static int put_settings(const struct options *o, struct param *params, struct om_buf *b,
+                        struct om_error *err)
+{
+    const char *const task = om_pipeline_task(o->task);
+    size_t n = 0;
+
+    om_buf_addc(b, '{');
+    generation_put(&o->generation, b, &n);
+    if (n && !generates(task))
+        return om_fail(err, OM_E_USAGE,
+                       "%s generates no text: --max-new-tokens, --greedy and their "
+                       "like have no meaning",
+                       task);
+    if (generates(task)) {
+        put_shared(b, &n, &params[TOP_K]);
+        put_shared(b, &n, &params[MAX_LENGTH]);
+    }
+    om_buf_addc(b, '}');
+    OM_TRY(om_buf_check(b, err));
+    params[GENERATE_KWARGS].text = n ? b->ptr : NULL;
+    params[SEED].number = o->generation.seed;
+    return 0;
+}
 
 static int open_pipeline(struct cli *cli, const struct options *o, const char *init,
                          struct om_pipeline **out, struct om_error *err)
@@ -334,20 +420,25 @@ static int open_pipeline(struct cli *cli, const struct options *o, const char *i
     return om_pipeline_open(cli->ctx, &p, out, err);
 }
 
-static int run(struct cli *cli, const struct options *o, const struct param *params, size_t n)
+static int run(struct cli *cli, const struct options *o, struct param *params, size_t n)
 {
-    struct om_buf init = OM_BUF_INIT((size_t)1 << 30);
+    struct om_buf init = OM_BUF_INIT((size_t)1 << 30), settings = OM_BUF_INIT((size_t)1 << 20);
     struct om_pipeline *p = NULL;
     struct om_error err = OM_ERROR_INIT;
-    int rc = make_init(o->init, params, n, &init, &err), status;
+    int rc = put_settings(o, params, &settings, &err), status;
 
     if (rc == 0)
+        rc = make_init(o->init, params, n, &init, &err);
+    if (rc == 0)
         rc = open_pipeline(cli, o, init.ptr, &p, &err);
+    om_buf_release(&settings);
     om_buf_release(&init);
     if (rc < 0)
         return cli_report(cli, &err);
     if (o->filter.input)
         status = answer_input(cli, p, &o->filter);
+    else if (om_pipeline_settings(p) && streams(o, p))
+        status = stream_words(cli, p, &o->words, params[RETURN_FULL_TEXT].flag);
     else
         status = answer_words(&(struct show){ cli, p, &o->words, o->json });
     om_pipeline_free(p);
@@ -377,12 +468,13 @@ static void list_tasks(void)
 
 int cmd_pipeline(struct cli *cli, int argc, char **argv)
 {
-    struct options o = { .filter = { .batch_size = 8, .max_line = JSONL_LINE_MAX } };
+    struct options o = { .filter = { .batch_size = 8, .max_line = JSONL_LINE_MAX },
+                         .generation = GENERATION_INIT };
     struct param params[] = {
         { .key = "candidate_labels", .kind = PARAM_LIST },
         { .key = "hypothesis_template", .kind = PARAM_TEXT },
         { .key = "multi_label", .kind = PARAM_FLAG },
-        { .key = "top_k", .kind = PARAM_INT, .number = UNSET },
+        [TOP_K] = { .key = "top_k", .kind = PARAM_INT, .number = UNSET },
         { .key = "function_to_apply", .kind = PARAM_TEXT },
         { .key = "aggregation_strategy", .kind = PARAM_TEXT },
         { .key = "ignore_labels", .kind = PARAM_LIST },
@@ -393,8 +485,13 @@ int cmd_pipeline(struct cli *cli, int argc, char **argv)
         { .key = "handle_impossible_answer", .kind = PARAM_FLAG },
         { .key = "stride", .kind = PARAM_INT, .number = UNSET },
         { .key = "truncation", .kind = PARAM_FLAG },
-        { .key = "max_length", .kind = PARAM_INT, .number = UNSET },
+        [MAX_LENGTH] = { .key = "max_length", .kind = PARAM_INT, .number = UNSET },
         { .key = "normalize_embeddings", .kind = PARAM_FLAG },
+        [RETURN_FULL_TEXT] = { .key = "return_full_text", .kind = PARAM_OFF },
+        { .key = "src_lang", .kind = PARAM_TEXT },
+        { .key = "tgt_lang", .kind = PARAM_TEXT },
+        [SEED] = { .key = "seed", .kind = PARAM_INT, .number = UNSET },
+        [GENERATE_KWARGS] = { .key = "generate_kwargs", .kind = PARAM_JSON },
     };
     bool list = false;
     int status;
@@ -427,7 +524,8 @@ int cmd_pipeline(struct cli *cli, int argc, char **argv)
                 "zero-shot-classification: (default: This example is {}.)", 0),
         OPT_FLAG(0, "multi-label", &params[2].flag,
                  "zero-shot-classification: several labels may be true"),
-        OPT_INT(0, "top-k", &params[3].number, "N", 0, "how many answers, labels or words"),
+        OPT_INT(0, "top-k", &params[3].number, "N", 0,
+                "how many answers, labels or words; of sampling: the likeliest tokens"),
         OPT_STR(0, "function-to-apply", &params[4].text, "NAME",
                 "text-classification: sigmoid, softmax or none", 0),
         OPT_STR(0, "aggregation-strategy", &params[5].text, "NAME",
@@ -446,9 +544,30 @@ int cmd_pipeline(struct cli *cli, int argc, char **argv)
         OPT_INT(0, "stride", &params[12].number, "N", 0,
                 "token-classification: cut long texts into windows that share N tokens"),
         OPT_FLAG(0, "truncation", &params[13].flag, "cut texts that are too long for the model"),
-        OPT_INT(0, "max-length", &params[14].number, "N", 1, "to so many tokens"),
+        OPT_INT(0, "max-length", &params[14].number, "N", 1,
+                "to so many tokens; of generated text: prompt and answer together"),
         OPT_FLAG(0, "normalize-embeddings", &params[15].flag,
                  "sentence-similarity: vectors of length 1"),
+        OPT_GROUP("text that is generated: text-generation, text2text-generation, summarization, "
+                  "translation"),
+        GENERATION_OPTIONS(&o.generation),
+        OPT_INT(0, "min-new-tokens", &o.generation.min_new_tokens, "N", 0,
+                "tokens that are added at least"),
+        OPT_INT(0, "num-beams", &o.generation.num_beams, "N", 1,
+                "search the likeliest text along N ways (default: the model's, else 4; 1 for "
+                "text-generation)"),
+        OPT_REAL(0, "length-penalty", &o.generation.length_penalty, "X",
+                 "of beams: more is longer"),
+        OPT_INT(0, "num-return-sequences", &o.generation.num_return_sequences, "N", 1,
+                "several texts for each"),
+        OPT_FLAG(0, "new-text", &params[16].flag,
+                 "text-generation: without the text it goes on from"),
+        OPT_STR(0, "src-lang", &params[17].text, "CODE",
+                "translation: of the text, where the tokenizer knows several languages", 0),
+        OPT_STR(0, "tgt-lang", &params[18].text, "CODE", "translation: of the answer", 0),
+        OPT_FLAG(0, "stream", &o.stream, "print one text as it comes (default: on a terminal)"),
+        OPT_FLAG(0, "no-stream", &o.no_stream, "print it when it is complete"),
+        OPT_GROUP("more of them"),
         OPT_STR(0, "init", &o.init, "JSON",
                 "more parameters, as an object; those above come before them", 0),
         OPT_GROUP("as a filter"),

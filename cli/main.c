@@ -15,7 +15,8 @@
 static const struct cli_command commands[] = {
     { "export onnx", cmd_export_onnx, "export a checkpoint to ONNX", true },
     { "onnxruntime quantize", cmd_quantize, "make the weights of .onnx files smaller", false },
-    { "pipeline", cmd_pipeline, "answer, classify, label, compare: a model on texts", true },
+    { "pipeline", cmd_pipeline, "answer, classify, label, compare, write: a model on texts", true },
+    { "chat", cmd_chat, "talk with a model", true },
     { "inspect", cmd_inspect, "show what a checkpoint or an .onnx file holds", false },
     { "run", cmd_run, "run an .onnx file on tensors", false },
     { "tokenize", cmd_tokenize, "turn text into the ids that a model takes", false },

@@ -289,7 +289,9 @@ OM_API int om_pipeline_similarity(const struct om_pipeline *p, const struct om_t
  * In calls as JSON the settings of generate() are further keys of kwargs, under the names of
  * Transformers; of text-generation inputs may also be a chat, a list of {"role": ..., "content":
  * ...}, or a list of chats. "seed" is a number that sampling begins with (0): what is drawn is the
- * same for the same seed. Other than for the tasks above, a batch is what "batch_size" makes of one
+ * same for the same seed. Construction may have "generate_kwargs", settings that are as if every
+ * call gave them, as JSON: those that Transformers' pipeline() takes give way to a model's where they
+ * are defaults of generate(). Other than for the tasks above, a batch is what "batch_size" makes of one
  * call's list: without it every text is run alone, as in Transformers. */
 struct om_generation_opts {
     uint32_t struct_size;

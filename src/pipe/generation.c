@@ -99,6 +99,21 @@ static int read_settings(const struct pipe_reader *r, const struct om_json *obje
     return 0;
 }
 
+int pipe_generation_read_always(const struct pipe_reader *r, const struct om_json *v, void *params)
+{
+    struct om_json_iter it = { 0 };
+
+    if (om_json_kind(v) == OM_JSON_NULL)
+        return 0;
+    if (om_json_kind(v) != OM_JSON_OBJECT)
+        return om_fail(r->err, OM_E_USAGE, "expected an object, found %s", om_json_kind_text(v));
+    while (om_json_next(v, &it))
+        if (!om_gen_takes(it.key))
+            return om_fail(r->err, OM_E_USAGE, "generate() has no setting \"%.*s\"", OM_SV(it.key));
+    *(const struct om_json **)params = v;
+    return 0;
+}
+
 static void task_defaults(const struct om_pipeline *p, struct om_generation_config *c)
 {
     *c = (struct om_generation_config)OM_GENERATION_CONFIG_INIT;
@@ -209,7 +224,7 @@ static int measure_prefix(const struct pipe_reader *r, struct pipe_generation_pa
 {
     struct om_token_ids ids;
 
-    if (!g->prefix.ptr || g->prefix.len == 0)
+    if (!g->prefix.ptr || g->prefix.len == 0 || r->p->task->model_class != OM_MODEL_CAUSAL_LM)
         return 0;
     OM_TRY(encode_ids(r, &g->prefix, g->coding.add_special_tokens == OM_YES, &ids));
     g->prefix_length = (int64_t)ids.len;
@@ -228,6 +243,8 @@ static int settle_call(const struct pipe_reader *r, const struct pipe_generation
         from_model(state, c);
     if (g->stop.len)
         c->eos_token_id = g->stop;
+    if (!g->config_given)
+        OM_TRY(om_wrap(r->err, read_settings(r, g->always, c), "generate_kwargs"));
     OM_TRY(read_settings(r, r->object, c));
     if (has(r, "max_new_tokens"))
         g->hole_new_tokens = c->max_new_tokens;

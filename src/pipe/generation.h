@@ -25,11 +25,12 @@ struct pipe_generation_params {
     enum pipe_form form;
     enum om_choice clean_up, skip_special, continue_final;
     struct om_text stop_sequence;
-    struct om_token_ids stop; /* of the construction's stop_sequence */
-    struct om_text prefix;    /* ptr NULL: none was given */
-    int64_t prefix_length;    /* tokens, of the last prefix that is not empty */
-    bool hole;                /* handle_long_generation */
-    int64_t hole_new_tokens;  /* the call's max_new_tokens; -1: none */
+    struct om_token_ids stop;     /* of the construction's stop_sequence */
+    struct om_text prefix;        /* ptr NULL: none was given */
+    int64_t prefix_length;        /* tokens, of the last prefix that is not empty */
+    const struct om_json *always; /* generate_kwargs of the construction */
+    bool hole;                    /* handle_long_generation */
+    int64_t hole_new_tokens;      /* the call's max_new_tokens; -1: none */
     int64_t seed;
     struct om_ctx *ctx; /* the rest is for the typed door alone */
     om_stream_fn *stream;
@@ -64,6 +65,15 @@ struct pipe_generation_rows {
     size_t rows, length, prompt;
     int64_t ids[]; /* [rows, length] */
 };
+
+/* "generate_kwargs": settings that are as if each call gave them, before its own. */
+int pipe_generation_read_always(const struct pipe_reader *r, const struct om_json *v, void *params);
+#define PIPE_GENERATION_ALWAYS                                     \
+    {                                                              \
+        .key = "generate_kwargs", .kind = PIPE_PARAM_OTHER,        \
+        .offset = offsetof(struct pipe_generation_params, always), \
+        .read = pipe_generation_read_always                        \
+    }
 
 bool pipe_generation_takes(om_sv key);
 int pipe_generation_open(struct om_pipeline *p, struct om_error *err);

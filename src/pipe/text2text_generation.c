@@ -12,6 +12,7 @@ const struct pipe_param pipe_text2text_params[] = {
     PIPE_PARAM(TEXT, struct pipe_generation_params, stop_sequence, "stop_sequence"),
     { .key = "truncation", .kind = PIPE_PARAM_OTHER, .read = pipe_read_truncation },
     PIPE_PARAM(INT, struct pipe_generation_params, seed, "seed", .min = 0),
+    PIPE_GENERATION_ALWAYS,
     { .key = NULL },
 };
 

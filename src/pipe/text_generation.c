@@ -153,6 +153,7 @@ static const struct pipe_param params_table[] = {
                "add_special_tokens"),
     { .key = "tokenizer_encode_kwargs", .kind = PIPE_PARAM_OTHER, .read = read_encode },
     PIPE_PARAM(INT, struct pipe_generation_params, seed, "seed", .min = 0),
+    PIPE_GENERATION_ALWAYS,
     { .key = NULL },
 };
 

@@ -127,6 +127,27 @@ static int settle_languages(const struct pipe_reader *r, struct pipe_generation_
 
 /* ---- the pipeline ---- */
 
+/* Without languages in its name it is the first of the translations that the model has parameters
+ * for. */
+static int open_task(struct om_pipeline *p, struct om_error *err)
+{
+    struct om_json_iter it = { 0 };
+
+    while (strcmp(p->name, "translation") == 0 &&
+           om_json_next(om_json_get(p->config, "task_specific_params"), &it)) {
+        if (!om_sv_starts(it.key, OM_SVL("translation_")))
+            continue;
+        p->name = om_arena_str(&p->arena, it.key);
+        if (!p->name)
+            return pipe_no_memory(err);
+        om_log(p->ctx, OM_LOG_WARNING,
+               "\"translation\" task was used, instead of \"translation_XX_to_YY\", defaulting to "
+               "\"%s\"",
+               p->name);
+    }
+    return pipe_generation_open(p, err);
+}
+
 static const struct pipe_param params_table[] = {
     PIPE_PARAM(CHOICE, struct pipe_generation_params, return_tensors, "return_tensors"),
     PIPE_PARAM(CHOICE, struct pipe_generation_params, return_text, "return_text"),
@@ -136,6 +157,7 @@ static const struct pipe_param params_table[] = {
     PIPE_PARAM(TEXT, struct pipe_generation_params, source, "src_lang"),
     PIPE_PARAM(TEXT, struct pipe_generation_params, target, "tgt_lang"),
     PIPE_PARAM(INT, struct pipe_generation_params, seed, "seed", .min = 0),
+    PIPE_GENERATION_ALWAYS,
     { .key = NULL },
 };
 
@@ -196,7 +218,7 @@ const struct pipe_task pipe_translation = {
     .result_size = sizeof(struct om_generated_texts),
     .defaults = &pipe_text2text_defaults,
     .takes = pipe_generation_takes,
-    .open = pipe_generation_open,
+    .open = open_task,
     .close = pipe_generation_close,
     .check = check,
     .read = pipe_generation_read,
