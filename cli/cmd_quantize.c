@@ -12,11 +12,17 @@ struct args {
     bool arm64, avx2, avx512, avx512_vnni, ppc64le, tensorrt;
     bool int4, int8, float16; /* methods that Optimum lacks */
     bool asymmetric, hqq;
-    int64_t block_size, accuracy_level;
+    int64_t block_size, accuracy_level, samples;
+    int calibration;
     const char *only, *exclude, *blocked; /* lists with commas */
     bool per_channel, reduce_range, external;
     int quiets, verboses;
 };
+
+static const struct opt_choice calibrations[] = { { "minmax", OM_QUANT_MINMAX },
+                                                  { "entropy", OM_QUANT_ENTROPY },
+                                                  { "percentile", OM_QUANT_PERCENTILE },
+                                                  { NULL, 0 } };
 
 static const char summary[] = "Quantize the ONNX models of a directory.";
 
@@ -71,6 +77,7 @@ static int choose_config(struct cli *cli, struct args *a)
         choose_method(a);
     a->config.per_channel = a->per_channel;
     a->config.reduce_range = a->reduce_range;
+    a->config.calibration = (enum om_quant_calibration)a->calibration;
     a->o.config = &a->config;
     return 0;
 }
@@ -163,6 +170,21 @@ int cmd_quantize(struct cli *cli, int argc, char **argv)
                 "float16 harms)",
                 0),
         OPT_FLAG(0, "convert_io", &a.config.convert_io, "--float16: inputs and outputs, too"),
+
+        OPT_GROUP("calibration of static quantization; without texts and tensors it runs on "
+                  "made-up inputs"),
+        OPT_STR(
+            0, "calibration_texts", &a.o.calibration_texts, "FILE.jsonl",
+            "JSON lines of strings or {\"text\": string}, through the tokenizer beside the model",
+            0),
+        OPT_STR(0, "calibration_tensors", &a.o.calibration_tensors, "FILE.safetensors",
+                "a tensor for each input; of several samples NAME.0, NAME.1 ...", 0),
+        OPT_INT(0, "calibration_samples", &a.samples, "N", 1,
+                "at most so many samples (default: 100)"),
+        OPT_CHOICE(0, "calibration_method", &a.calibration, calibrations,
+                   "what becomes of the values that were seen (default: minmax)"),
+
+        OPT_GROUP("files"),
         OPT_FLAG(0, "use_external_data_format", &a.external,
                  "tensors go to a file of their own (default: only above 2 GiB)"),
 
@@ -180,5 +202,7 @@ int cmd_quantize(struct cli *cli, int argc, char **argv)
         return status;
     if (a.external)
         a.o.weights = OM_WEIGHTS_EXTERNAL;
+    a.o.calibration = (enum om_quant_calibration)a.calibration;
+    a.o.calibration_samples = (int)OM_MIN(a.samples, INT32_MAX);
     return quantize(cli, &a);
 }

@@ -95,9 +95,10 @@ struct om_quantize_opts {
     /* static: what the calibration runs on; all NULL: seeded dummy inputs, with a warning */
     const char *calibration_texts; /* JSON lines of {"text": ...} or strings, through the tokenizer
                                       beside the model */
-    const char *calibration_tensors; /* a safetensors file: INPUT, or INPUT.0, INPUT.1 ... for
-                                        several samples */
-    int calibration_samples;         /* 0: 100 */
+    const char *calibration_tensors;       /* a safetensors file: INPUT, or INPUT.0, INPUT.1 ... for
+                                              several samples */
+    enum om_quant_calibration calibration; /* with config_file, which does not say */
+    int calibration_samples;               /* 0: 100 */
 
     const char *report; /* an .html file with what changed; NULL: none */
 };

@@ -19,6 +19,8 @@ struct om_quant_layer {
     const struct om_affine_error *error; /* filled while the file is written; NULL: not measured */
 };
 
+struct om_samples;
+
 /* One file on its way. */
 struct om_quant_job {
     struct om_ctx *ctx;
@@ -29,7 +31,9 @@ struct om_quant_job {
     struct om_map names;                    /* every name of a value or tensor in any graph */
     struct om_map only, exclude, operators; /* the lists of the configuration */
     bool want_errors;
-    struct om_affine **weights; /* to be measured before the file is written */
+    const struct om_samples *samples; /* of static quantization */
+    const char *dir;                  /* an existing one, for a temporary file */
+    struct om_affine **weights;       /* to be measured before the file is written */
     size_t n_weights, cap_weights;
     struct om_blocks **blocks; /* weights in blocks, which are released with the job */
     size_t n_blocks, cap_blocks;
@@ -61,6 +65,7 @@ int om_quant_fold_casts(struct om_quant_job *j);
 int om_quant_dynamic(struct om_quant_job *j);
 int om_quant_weight_only(struct om_quant_job *j);
 int om_quant_float16(struct om_quant_job *j);
+int om_quant_static(struct om_quant_job *j);
 
 /* ---- configurations ---- */
 

@@ -53,7 +53,7 @@ static int rewrite(struct om_quant_job *j)
     case OM_QUANT_FLOAT16:
         return om_quant_float16(j);
     case OM_QUANT_STATIC:
-        break;
+        return om_quant_static(j);
     }
     return om_fail(j->err, OM_E_UNSUPPORTED, "this method is not known");
 }

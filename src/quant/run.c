@@ -6,6 +6,7 @@
 #include "config/config.h"
 #include "quant/quant.h"
 #include "quant/report.h"
+#include "quant/samples.h"
 
 #define SMALL_FILE_MAX ((size_t)256 << 20)
 #define ARENA_MAX ((size_t)4 << 30)
@@ -29,6 +30,7 @@ struct run {
     size_t n_staged, cap_staged;
     bool external;
     struct om_quant_report report;
+    struct om_samples samples; /* of static quantization */
 };
 
 static int no_memory(struct om_error *err)
@@ -210,6 +212,8 @@ static int quantize_file(struct run *r, const char *name, struct om_error *err)
                               .config = &r->config,
                               .arena = &arena,
                               .want_errors = !r->opts->no_errors,
+                              .samples = r->config.method == OM_QUANT_STATIC ? &r->samples : NULL,
+                              .dir = r->opts->out_dir,
                               .err = err };
     int rc;
 
@@ -257,9 +261,13 @@ static int run(struct run *r, struct om_error *err)
             om_quant_config_read(&r->arena, r->opts->config_file, &r->config, &r->external, err));
     else
         return om_fail(err, OM_E_USAGE, "no configuration was given");
+    if (!r->opts->config)
+        r->config.calibration = r->opts->calibration;
     OM_TRY(om_quant_config_check(&r->config, err));
     OM_TRY(find_models(r, err));
     OM_TRY(check_out_dir(r, err));
+    if (r->config.method == OM_QUANT_STATIC)
+        OM_TRY(om_samples_open(&r->samples, r->ctx, r->opts, r->dir, err));
     for (size_t i = 0; i < r->n_models; i++)
         OM_TRY(quantize_file(r, r->models[i], err));
     OM_TRY(stage_companions(r, err));
@@ -281,6 +289,7 @@ int om_quantize_run(struct om_ctx *ctx, const struct om_quantize_opts *opts, str
         om_out_abort(&r.staged[i].out);
     free(r.staged);
     om_quant_report_release(&r.report);
+    om_samples_close(&r.samples);
     om_arena_release(&r.arena);
     return rc;
 }

@@ -13,6 +13,8 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import numpy_helper
+from onnxruntime.quantization.calibrate import CalibrationDataReader, MinMaxCalibrater
+from safetensors.numpy import load_file, save_file
 from onnxruntime.capi import _pybind_state
 from optimum.onnxruntime import ORTQuantizer
 from optimum.onnxruntime.configuration import AutoQuantizationConfig, ORTConfig
@@ -87,6 +89,47 @@ def same_config(preset, file, directory):
     assert texts[0] == texts[1], texts[1]
 
 
+def static_against_optimum(file, preset, per_channel, directory):
+    """Min-max ranges over the same samples: the same file."""
+    config = getattr(AutoQuantizationConfig, preset)(per_channel=per_channel, **({} if preset == "tensorrt" else {"is_static": True}))
+    rng = np.random.default_rng(0)
+    shape = (1, 12)
+    samples = [{"input_ids": rng.integers(0, 90, shape), "attention_mask": np.ones(shape, np.int64),
+                "token_type_ids": np.zeros(shape, np.int64)} for _ in range(4)]
+    directory = pathlib.Path(directory)
+    save_file({f"{k}.{i}": v for i, s in enumerate(samples) for k, v in s.items()}, directory / "samples.safetensors")
+
+    class Reader(CalibrationDataReader):
+        def __init__(self):
+            self.rest = iter(samples)
+
+        def get_next(self):
+            return next(self.rest, None)
+
+    calibrater = MinMaxCalibrater(str(file), [str(o) for o in config.operators_to_quantize], str(directory / "augmented.onnx"))
+    calibrater.augment_graph()
+    calibrater.create_inference_session()
+    calibrater.collect_data(Reader())
+    ORTQuantizer(file, config=None).quantize(quantization_config=config, save_dir=directory / "theirs",
+                                             calibration_tensors_range=calibrater.compute_data())
+    ORTConfig(quantization=config).save_pretrained(directory)
+    run_cli("--onnx_model", file, "-c", directory / "ort_config.json", "--calibration_tensors", directory / "samples.safetensors",
+            "-o", directory / "ours")
+    name = f"{file.stem}_quantized.onnx"
+    return same_files(str(directory / "ours" / name), str(directory / "theirs" / name))
+
+
+def static_embeddings(model, least):
+    """MiniLM calibrated on texts through its tokenizer."""
+    recorded = DATA / "real/all-MiniLM-L6-v2/texts.json"
+    with scratch() as directory:
+        lines = pathlib.Path(directory) / "texts.jsonl"
+        lines.write_text("".join(json.dumps(t) + "\n" for t in json.loads(recorded.read_text())))
+        config = AutoQuantizationConfig.avx512_vnni(is_static=True, per_channel=True, operators_to_quantize=["MatMul", "Gemm"])
+        ORTConfig(quantization=config).save_pretrained(directory)
+        return embeddings(model, ["-c", f"{directory}/ort_config.json", "--calibration_texts", str(lines)], least)
+
+
 def tool_blocks(w, bits, size, symmetric):
     """What ONNX Runtime's tool makes of a [K, N] weight."""
     k, n = w.shape
@@ -122,13 +165,13 @@ def blocks(bits, size, symmetric, directory):
 
 def embeddings(model, arguments, least):
     """The mean cosine of MiniLM's embeddings with PyTorch's. Dynamic int8 loses what the original's files lose: they are equal."""
-    from safetensors.numpy import load_file
     from transformers import AutoTokenizer
 
     recorded = DATA / "real/all-MiniLM-L6-v2"
     texts = json.loads((recorded / "texts.json").read_text())
     want = load_file(recorded / "expected.safetensors")["outputs/sentence_embedding"]
-    tokens = dict(AutoTokenizer.from_pretrained(model)(texts, padding=True, return_tensors="np"))
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokens = dict(tokenizer(texts, padding=True, truncation=True, max_length=256, return_tensors="np"))
     with scratch() as directory:
         out = pathlib.Path(directory) / "onnx"
         export(model, out)
@@ -162,6 +205,14 @@ def main(minilm):
             with scratch() as work:
                 file = DATA / "fuzz/quantize" / f"{seed}.onnx"
                 report.check(f"{seed} {preset}", against_optimum, file, *preset, work)
+    with scratch() as directory:
+        out = pathlib.Path(directory) / "onnx"
+        export(checkpoint("bert/text-classification", directory), out, "--task", "text-classification")
+        for preset, per_channel in (("avx512_vnni", False), ("avx512_vnni", True), ("tensorrt", False)):
+            with scratch() as work:
+                report.check(f"static, {preset}, per channel {per_channel}", static_against_optimum, out / "model.onnx", preset,
+                             per_channel, work)
+    report.check("MiniLM, static, calibrated on texts", static_embeddings, minilm, 0.9)
     for bits in (4, 8):
         for size in (16, 32, 128):
             for symmetric in (True, False):

@@ -9,6 +9,7 @@
 #include "base/half.h"
 #include "quant/affine.h"
 #include "quant/blocks.h"
+#include "quant/calibrate.h"
 #include "test.h"
 
 /* ---- bytes that a source makes ---- */
@@ -438,10 +439,45 @@ static void configurations(struct test *t)
     om_arena_release(&a);
 }
 
+/* ---- ranges ---- */
+
+static void ranges(struct test *t)
+{
+    uint64_t bins[100] = { 0 };
+    struct om_range r = { .lo = -1.0f, .hi = 1.0f };
+
+    for (size_t i = 0; i < 100; i++)
+        bins[i] = 1;
+    om_calibrate_percentile(bins, 100, 1.0f, 90.0, false, &r);
+    CHECK(t, fabsf(r.lo + 0.92f) < 1e-5f || fabsf(r.lo + 0.9f) < 0.021f);
+    CHECK(t, fabsf(r.hi - 0.9f) < 0.021f);
+    r = (struct om_range){ .lo = -1.0f, .hi = 1.0f };
+    om_calibrate_percentile(bins, 100, 1.0f, 100.0, false, &r);
+    CHECK(t, r.lo == -1.0f && r.hi == 1.0f);
+    /* Nothing but an outlier far from the rest: the range loses it. */
+    memset(bins, 0, sizeof(bins));
+    for (size_t i = 45; i < 55; i++)
+        bins[i] = 1000 * (i < 50 ? i - 44 : 55 - i);
+    bins[99] = 1;
+    r = (struct om_range){ .lo = -0.1f, .hi = 1.0f };
+    om_calibrate_entropy(bins, 100, 1.0f, 8, &r);
+    CHECK(t, r.hi < 0.5f && r.lo >= -0.1f);
+    r = (struct om_range){ .lo = -0.1f, .hi = 1.0f };
+    om_calibrate_percentile(bins, 100, 1.0f, 99.9, false, &r);
+    CHECK(t, r.hi < 0.5f && r.lo == -0.1f);
+    /* Nothing was seen. */
+    memset(bins, 0, sizeof(bins));
+    r = (struct om_range){ .lo = -0.5f, .hi = 0.25f };
+    om_calibrate_percentile(bins, 100, 0.5f, 99.9, true, &r);
+    om_calibrate_entropy(bins, 100, 0.5f, 8, &r);
+    CHECK(t, r.lo <= 0 && r.hi >= 0);
+}
+
 const struct test_entry t_quant[] = { { "parameters", params },
                                       { "affine", affine },
                                       { "infinities are refused", refused },
                                       { "blocks", blocks },
                                       { "documents", documents },
                                       { "configurations", configurations },
+                                      { "ranges", ranges },
                                       TEST_END };

@@ -1,0 +1,353 @@
+/* src/quant/calibrate.c: a copy of the model whose inner values are outputs runs on samples; the
+ * extremes of each value, or what a histogram says about them, become its range. */
+#include "quant/calibrate.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/wire.h"
+#include "onnx/schema.h"
+
+#define ENTROPY_BINS 128
+#define PERCENTILE_BINS 2048
+
+/* ---- the model with more outputs ---- */
+
+static int add_output(struct om_quant_job *j, struct om_doc_graph *g, om_sv name)
+{
+    struct om_buf b = OM_BUF_INIT(1u << 20);
+    struct om_doc_ports *const p = &g->outputs;
+    const char *copy;
+
+    om_wire_put_bytes(&b, PB_VALUE_NAME, name);
+    const size_t type = om_wire_begin(&b, PB_VALUE_TYPE);
+    const size_t tensor = om_wire_begin(&b, PB_TYPE_TENSOR_TYPE);
+    om_wire_put_int(&b, PB_TENSOR_TYPE_ELEM, OM_Q_F32);
+    om_wire_end(&b, tensor);
+    om_wire_end(&b, type);
+    copy = b.failed ? NULL : om_arena_copy(j->arena, b.ptr, b.len);
+    if (copy)
+        p->items[p->len++] =
+            (struct om_doc_port){ .name = name, .type = OM_Q_F32, .message = { copy, b.len } };
+    om_buf_release(&b);
+    return copy ? 0 : om_quant_no_memory(j);
+}
+
+static bool is_port(const struct om_doc_ports *ports, om_sv name)
+{
+    for (size_t i = 0; i < ports->len; i++)
+        if (om_sv_eq(ports->items[i].name, name))
+            return true;
+    return false;
+}
+
+/* Write the model to out with the values as outputs; inputs have their own ranges from what they
+ * are given. */
+static int write_observed(struct om_quant_job *j, const struct om_range *ranges, size_t n,
+                          struct om_out *out)
+{
+    const struct om_doc_write_opts opts = { .data = NULL };
+    struct om_doc_graph *const g = j->doc->graph;
+    const struct om_doc_ports own = g->outputs;
+    int rc = 0;
+
+    g->outputs.items = om_arena_array(j->arena, own.len + n + 1, sizeof(*own.items));
+    if (!g->outputs.items) {
+        g->outputs = own;
+        return om_quant_no_memory(j);
+    }
+    if (own.len > 0)
+        memcpy(g->outputs.items, own.items, own.len * sizeof(*own.items));
+    for (size_t i = 0; i < n && rc == 0; i++)
+        if (!is_port(&own, ranges[i].name) && !is_port(&g->inputs, ranges[i].name))
+            rc = add_output(j, g, ranges[i].name);
+    if (rc == 0)
+        rc = om_doc_write(j->doc, &opts, out, j->err);
+    g->outputs = own;
+    return rc == 0 ? om_out_flush(out, j->err) : rc;
+}
+
+/* ---- observing ---- */
+
+struct observer {
+    struct om_quant_job *j;
+    const struct om_samples *samples;
+    struct om_session *session;
+    struct om_range *ranges;
+    size_t n;
+    uint64_t *bins; /* per value; NULL in the first pass */
+    size_t n_bins;
+    bool *seen;
+};
+
+static size_t count_of(const struct om_tensor *t)
+{
+    int64_t n = 0;
+
+    return om_count(t->dims, t->rank, &n) ? (size_t)n : 0;
+}
+
+static void note_extremes(struct observer *o, size_t i, const float *x, size_t n)
+{
+    const struct om_quant_config *const c = o->j->config;
+    struct om_range *const r = &o->ranges[i];
+    float lo = INFINITY, hi = -INFINITY;
+
+    for (size_t k = 0; k < n; k++) {
+        lo = x[k] < lo ? x[k] : lo;
+        hi = x[k] > hi ? x[k] : hi;
+    }
+    if (n == 0)
+        return;
+    if (c->calibration == OM_QUANT_MINMAX && c->moving_average && o->seen[i]) {
+        const float part = (float)c->averaging_constant;
+
+        lo = r->lo + part * (lo - r->lo);
+        hi = r->hi + part * (hi - r->hi);
+        *r = (struct om_range){ r->name, lo, hi };
+    } else {
+        r->lo = OM_MIN(r->lo, lo);
+        r->hi = OM_MAX(r->hi, hi);
+    }
+    o->seen[i] = true;
+}
+
+static void note_histogram(struct observer *o, size_t i, const float *x, size_t n)
+{
+    uint64_t *const bins = o->bins + i * o->n_bins;
+    const double most = (double)OM_MAX(fabsf(o->ranges[i].lo), fabsf(o->ranges[i].hi));
+    const double scale = most > 0 ? (double)o->n_bins / (2 * most) : 0;
+
+    for (size_t k = 0; k < n; k++) {
+        const double at = ((double)x[k] + most) * scale;
+        const size_t bin = at > 0 ? (size_t)at : 0;
+
+        bins[OM_MIN(bin, o->n_bins - 1)]++;
+    }
+}
+
+static int note(struct observer *o, size_t i, const struct om_tensor *t)
+{
+    const size_t n = count_of(t);
+    const float *const x = t->data;
+
+    if (t->dtype != OM_F32)
+        return om_fail(o->j->err, OM_E_UNSUPPORTED, "value \"%s\" is of type %s", t->name,
+                       om_dtype_text(t->dtype));
+    for (size_t k = 0; k < n; k++)
+        if (!isfinite(x[k]))
+            return om_fail(o->j->err, OM_E_UNSUPPORTED,
+                           "the value \"%s\" has an infinity or NaN during the calibration: "
+                           "exclude the nodes that make and read it",
+                           t->name);
+    if (o->bins)
+        note_histogram(o, i, x, n);
+    else
+        note_extremes(o, i, x, n);
+    return 0;
+}
+
+static const struct om_tensor *find(const struct om_results *r, const struct om_tensor *inputs,
+                                    size_t n, om_sv name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (om_sv_is(name, inputs[i].name))
+            return &inputs[i];
+    for (size_t i = 0; i < om_results_count(r); i++)
+        if (om_sv_is(name, om_results_at(r, i)->name))
+            return om_results_at(r, i);
+    return NULL;
+}
+
+static int observe_sample(struct observer *o, size_t sample, struct om_arena *a)
+{
+    struct om_error *const err = o->j->err;
+    struct om_tensor *inputs = NULL;
+    struct om_results *results = NULL;
+    size_t n = 0;
+    int rc = om_samples_get(o->samples, sample, o->session, o->j->doc, a, &inputs, &n, err);
+
+    if (rc == 0)
+        rc = om_session_run(o->session, inputs, n, &results, err);
+    for (size_t i = 0; i < o->n && rc == 0; i++) {
+        const struct om_tensor *const t = find(results, inputs, n, o->ranges[i].name);
+
+        if (t)
+            rc = note(o, i, t);
+    }
+    om_results_free(results);
+    return om_wrap(err, rc, "calibration, sample %zu", sample);
+}
+
+static int observe(struct observer *o)
+{
+    for (size_t i = 0; i < o->samples->n; i++) {
+        struct om_arena a = OM_ARENA_INIT((size_t)4 << 30);
+        int rc = om_ctx_check(o->j->ctx, o->j->err);
+
+        if (rc == 0)
+            rc = observe_sample(o, i, &a);
+        om_arena_release(&a);
+        OM_TRY(rc);
+    }
+    return 0;
+}
+
+/* ---- from histograms to ranges ---- */
+
+static float edge(size_t n, float most, size_t i)
+{
+    return (float)(-(double)most + 2.0 * (double)most * (double)i / (double)n);
+}
+
+void om_calibrate_percentile(const uint64_t *bins, size_t n, float most, double percentile,
+                             bool symmetric, struct om_range *r)
+{
+    const double cut = symmetric ? 1.0 - percentile / 100.0 : (1.0 - percentile / 100.0) / 2.0;
+    double total = 0, sum = 0;
+    size_t left = 0, right = n;
+    bool found = false;
+
+    for (size_t i = 0; i < n; i++)
+        total += (double)bins[i];
+    if (total == 0)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)bins[i];
+        if (!found && sum / total >= cut) {
+            left = i;
+            found = true;
+        }
+        if (sum / total >= 1.0 - cut) {
+            right = i + 1;
+            break;
+        }
+    }
+    r->hi = OM_MIN(r->hi, edge(n, most, right));
+    r->lo = OM_MAX(r->lo, symmetric ? -edge(n, most, right) : edge(n, most, left));
+}
+
+/* How much a window of the bins, with what lies outside added to its ends, loses when it has
+ * only so many levels: the Kullback-Leibler divergence. */
+static double divergence(const uint64_t *bins, size_t n, size_t from, size_t to, size_t levels)
+{
+    const size_t width = to - from, merged = OM_MAX(width / levels, 1);
+    double p_sum = 0, q_sum = 0, kl = 0, before = 0, after = 0;
+
+    for (size_t i = 0; i < from; i++)
+        before += (double)bins[i];
+    for (size_t i = to; i < n; i++)
+        after += (double)bins[i];
+    for (size_t i = from; i < to; i++)
+        q_sum += (double)bins[i];
+    p_sum = q_sum + before + after;
+    if (q_sum == 0)
+        return INFINITY;
+    for (size_t at = from; at < to; at += merged) {
+        const size_t end = OM_MIN(at + merged, to);
+        double sum = 0;
+        size_t used = 0;
+
+        for (size_t i = at; i < end; i++) {
+            sum += (double)bins[i];
+            used += bins[i] > 0;
+        }
+        for (size_t i = at; i < end; i++) {
+            const double p =
+                ((double)bins[i] + (i == from ? before : 0) + (i + 1 == to ? after : 0)) / p_sum;
+            const double q = bins[i] > 0 && used > 0 ? sum / (double)used / q_sum : 0;
+
+            if (p > 0)
+                kl += q > 0 ? p * log(p / q) : p * log(p / 1e-9);
+        }
+    }
+    return kl;
+}
+
+void om_calibrate_entropy(const uint64_t *bins, size_t n, float most, size_t quantized,
+                          struct om_range *r)
+{
+    const size_t zero = n / 2, half = quantized / 2;
+    double least = INFINITY;
+    size_t best = zero;
+
+    for (size_t i = OM_MAX(half, 1); i <= zero; i++) {
+        const double kl = divergence(bins, n, zero - i, OM_MIN(zero + i, n), quantized);
+
+        if (kl < least) {
+            least = kl;
+            best = i;
+        }
+    }
+    r->lo = OM_MAX(r->lo, edge(n, most, zero - best));
+    r->hi = OM_MIN(r->hi, edge(n, most, OM_MIN(zero + best, n)));
+}
+
+static void narrow(const struct observer *o)
+{
+    const struct om_quant_config *const c = o->j->config;
+    const bool symmetric = c->activations_symmetric && c->weights_symmetric;
+
+    for (size_t i = 0; i < o->n; i++) {
+        struct om_range *const r = &o->ranges[i];
+        const uint64_t *const bins = o->bins + i * o->n_bins;
+        const float most = OM_MAX(fabsf(r->lo), fabsf(r->hi));
+
+        if (r->lo > r->hi)
+            continue;
+        if (c->calibration == OM_QUANT_PERCENTILE)
+            om_calibrate_percentile(bins, o->n_bins, most, c->percentile, symmetric, r);
+        else
+            om_calibrate_entropy(bins, o->n_bins, most, ENTROPY_BINS, r);
+    }
+}
+
+static int run_passes(struct observer *o)
+{
+    const struct om_quant_config *const c = o->j->config;
+    size_t size;
+
+    OM_TRY(observe(o));
+    if (c->calibration == OM_QUANT_MINMAX)
+        return 0;
+    o->n_bins = c->num_bins > 0                      ? (size_t)c->num_bins
+                : c->calibration == OM_QUANT_ENTROPY ? ENTROPY_BINS
+                                                     : PERCENTILE_BINS;
+    if (!om_mul_size(o->n, o->n_bins, &size))
+        return om_quant_no_memory(o->j);
+    o->bins = calloc(OM_MAX(size, 1), sizeof(*o->bins));
+    if (!o->bins)
+        return om_quant_no_memory(o->j);
+    OM_TRY(observe(o));
+    narrow(o);
+    return 0;
+}
+
+int om_calibrate(struct om_quant_job *j, const struct om_samples *samples, const char *dir,
+                 struct om_range *ranges, size_t n)
+{
+    struct om_session_opts opts = OM_SESSION_OPTS_INIT;
+    struct observer o = { .j = j, .samples = samples, .ranges = ranges, .n = n };
+    struct om_out out = OM_OUT_INIT;
+    int rc = om_out_open(&out, dir, "calibration.onnx", NULL, j->err);
+
+    opts.opt_level = OM_ORT_OPT_BASIC;
+    o.seen = calloc(OM_MAX(n, 1), sizeof(*o.seen));
+    if (!o.seen)
+        rc = om_quant_no_memory(j);
+    for (size_t i = 0; i < n; i++) {
+        ranges[i].lo = INFINITY;
+        ranges[i].hi = -INFINITY;
+    }
+    if (rc == 0)
+        rc = write_observed(j, ranges, n, &out);
+    if (rc == 0)
+        rc = om_session_open(j->ctx, out.partial, &opts, &o.session, j->err);
+    if (rc == 0)
+        rc = run_passes(&o);
+    om_session_free(o.session);
+    om_out_abort(&out);
+    free(o.seen);
+    free(o.bins);
+    return rc;
+}
