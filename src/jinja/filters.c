@@ -155,7 +155,7 @@ JJ_FN(f_truncate)
     int64_t length = 255, leeway = 5;
     om_sv end = OM_SVL("..."), s;
 
-    if (!jj_want_string(r, self, &s) || (jj_given(a, 0) && !jj_want_int(r, a->v[0], &length)) ||
+    if ((jj_given(a, 0) && !jj_want_int(r, a->v[0], &length)) ||
         (jj_given(a, 2) && !jj_want_string(r, a->v[2], &end)) ||
         (!jj_is_none(a, 3) && !jj_want_int(r, a->v[3], &leeway)))
         return self;
@@ -163,7 +163,9 @@ JJ_FN(f_truncate)
     if (keep < 0 || leeway < 0)
         return jj_fail(r, OM_E_FORMAT,
                        "expected a length of at least that of its end, and no negative leeway");
-    if ((int64_t)self.s->chars <= length || (int64_t)self.s->chars - length <= leeway)
+    if (jj_has_len(self) && (jj_len(self) <= length || jj_len(self) - length <= leeway))
+        return self;
+    if (!jj_want_string(r, self, &s))
         return self;
     s.len = jj_byte_of(s, self.s->chars, (size_t)keep);
     if (!jj_flag(a, 1))
@@ -386,9 +388,9 @@ JJ_FN(f_round)
     digits = OM_MAX((int64_t)-300, OM_MIN(digits, (int64_t)80));
     const double d = jj_f64(self), scale = pow(10.0, (double)digits);
     if (om_sv_is(how, "ceil"))
-        return jj_real(ceil(d * scale) / scale);
+        return jj_real((ceil(d * scale) + 0.0) / scale);
     if (om_sv_is(how, "floor"))
-        return jj_real(floor(d * scale) / scale);
+        return jj_real((floor(d * scale) + 0.0) / scale); /* no -0.0 */
     if (!om_sv_is(how, "common"))
         return jj_fail(r, OM_E_FORMAT, "method must be common, ceil or floor");
     if (!isfinite(d) || self.type != JJ_REAL)

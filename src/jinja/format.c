@@ -291,7 +291,10 @@ jj_val jj_percent(struct jj_run *r, jj_val format, jj_val args)
         if (percent)
             put_conversion(&p, &b);
     }
-    const size_t len = tuple ? args.seq->len : args.type == JJ_DICT || args.type == JJ_SEQ ? 0 : 1;
+    /* What has items of its own may be looked up by name, and need not be. */
+    const bool keyed = args.type == JJ_DICT || args.type == JJ_UNDEFINED ||
+                       (args.type == JJ_SEQ && args.seq->kind <= JJ_RANGE);
+    const size_t len = tuple ? args.seq->len : keyed ? 0 : 1;
     if (p.next < len && !p.named)
         jj_fail(r, OM_E_FORMAT, "not all arguments converted during string formatting");
     return jj_buf(r, &b);

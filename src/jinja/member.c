@@ -35,7 +35,8 @@ static const struct jj_builtin *methods_of(jj_val v)
         return jj_dict_methods;
     if (v.type == JJ_SEQ && v.seq->kind == JJ_LIST)
         return jj_list_methods;
-    if (v.type == JJ_SEQ && (v.seq->kind == JJ_TUPLE || v.seq->kind == JJ_GROUP))
+    if (v.type == JJ_SEQ &&
+        (v.seq->kind == JJ_TUPLE || v.seq->kind == JJ_GROUP || v.seq->kind == JJ_RANGE))
         return jj_tuple_methods;
     return no_methods;
 }

@@ -220,6 +220,8 @@ FILTER(jj_unique)
 
     for (size_t i = 0; k && i < n && jj_steps(r, seen * 16); i++) {
         size_t at = 0;
+        if (!jj_hashable(k[i].key))
+            return jj_fail(r, OM_E_FORMAT, "unhashable type: '%s'", jj_type_name(k[i].key));
         while (at < seen && !jj_equal(r, k[at].key, k[i].key))
             at++;
         if (at < seen)
@@ -419,9 +421,10 @@ FILTER(jj_slices)
 /* Arguments after the first n positional ones. */
 static struct jj_args rest_of(const struct jj_args *a, size_t n)
 {
-    return (struct jj_args){
-        .pos = a->len > n ? a->pos + n : NULL, .len = a->len - n, .named = a->named, .named_len = a->named_len
-    };
+    return (struct jj_args){ .pos = a->len > n ? a->pos + n : NULL,
+                             .len = a->len - n,
+                             .named = a->named,
+                             .named_len = a->named_len };
 }
 
 static const jj_val *named(const struct jj_args *a, const char *name)
@@ -454,6 +457,8 @@ static jj_val map_attribute(struct jj_run *r, jj_val self, const struct jj_args 
     const jj_val *items;
     size_t n;
 
+    if (!jj_true(self)) /* Jinja lets nothing be a sequence here */
+        return jj_generator(r, "sync_do_map", NULL, 0);
     if (!attribute)
         return jj_fail(r, OM_E_FORMAT, "map requires a filter argument");
     if (a->named_len > (other ? 2 : 1))
@@ -471,7 +476,7 @@ FILTER(jj_map)
     const jj_val *items;
     size_t n;
 
-    if (a->len == 0)
+    if (a->len == 0 || !jj_true(self))
         return map_attribute(r, self, a);
     const struct jj_builtin *const b = named_builtin(r, jj_filters, "filter", a->pos[0]);
     const struct jj_args rest = rest_of(a, 1);
@@ -490,6 +495,8 @@ static jj_val choose(struct jj_run *r, jj_val self, const struct jj_args *a, siz
     const jj_val *items;
     size_t n;
 
+    if (!jj_true(self))
+        return jj_generator(r, "select_or_reject", NULL, 0);
     if (a->len < by)
         return jj_fail(r, OM_E_FORMAT, "missing parameter for attribute name");
     const jj_val attribute = by ? a->pos[0] : jj_none();

@@ -362,6 +362,18 @@ names|map('replace', 'a', 'A')|list
 names|map('nope')|list
 names|map
 l|map('string')|join('+')
+nil|map('upper')|list
+zero|map(attribute='n')|list
+nil|selectattr('n')|list
+nil|reject('odd')|list
+l|truncate(4)
+x|truncate
+rows|unique|list
+range(3).count(1)
+'abc' % x
+'abc' % l
+'abc' % d.keys()
+-0.4|round(0, 'ceil')
 l|select('odd')|list
 l|select('divisibleby', 3)|list
 l|reject('odd')|list
