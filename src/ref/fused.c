@@ -92,6 +92,9 @@ int om_ref_ms_EmbedLayerNormalization(struct ref_call *c)
                             *mask = om_ref_in(c, 7), *positions = om_ref_in(c, 8), *sum;
     struct ref_tape t = { .c = c };
 
+    for (uint32_t i = 2; i < 7; i++)
+        if (i != 4 && !om_ref_in(c, i))
+            return om_fail(c->err, OM_E_FORMAT, "input %" PRIu32 " is left out", i);
     if (ids->rank != 2 || (mask && mask->rank != 2))
         return om_fail(c->err, OM_E_FORMAT, "ids and mask must have rank 2");
     sum = om_ref_do(&t, om_ref_Gather, NULL, 0, om_ref_in(c, 2), ids, NULL);

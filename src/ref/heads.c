@@ -206,7 +206,7 @@ static double masked_bias(const struct heads *h, int64_t b, int64_t n, int64_t s
     if (h->mask && !key_kept(h, b, s, t))
         sum += h->filter;
     if (h->causal && t > s + h->past)
-        sum = h->filter;
+        return -(double)INFINITY;
     if (h->extra)
         sum += om_ref_f64_at(h->extra, b * h->extra_steps[0] + n * h->extra_steps[1] +
                                            s * h->extra_steps[2] + t * h->extra_steps[3]);
