@@ -100,6 +100,7 @@ struct om_quantize_opts {
     enum om_quant_calibration calibration; /* with config_file, which does not say */
     int calibration_samples;               /* 0: 100 */
 
+    bool compare; /* run the old and the new files on made-up inputs and log how outputs differ */
     const char *report; /* an .html file with what changed; NULL: none */
 };
 #define OM_QUANTIZE_OPTS_INIT                          \

@@ -201,3 +201,17 @@ void om_quant_report_log(struct om_ctx *ctx, const struct om_quant_report *r)
     om_log(ctx, OM_LOG_INFO, "\t- weights: %zu were quantized", f->n_weights);
     log_weights(ctx, f);
 }
+
+void om_quant_log_differences(struct om_ctx *ctx, const struct om_quant_file *f)
+{
+    om_log(ctx, OM_LOG_INFO, "%s, outputs on made-up inputs", f->target);
+    for (size_t i = 0; i < f->n_differences; i++) {
+        const struct om_quant_difference *const d = &f->differences[i];
+
+        if (d->compared)
+            om_log(
+                ctx, OM_LOG_INFO,
+                "\t- \"%s\": largest difference %.3g (of values up to %.3g), relative error %.3g",
+                d->name, d->max, d->largest, d->total > 0 ? sqrt(d->error / d->total) : 0.0);
+    }
+}

@@ -16,6 +16,14 @@ struct om_quant_weight {
     double max, relative; /* of the error; relative: root of the sums of squares' quotient */
 };
 
+/* An output of the model, before and after. */
+struct om_quant_difference {
+    const char *name;
+    bool compared;
+    double max, largest; /* difference; magnitude */
+    double error, total; /* sums of squares */
+};
+
 struct om_quant_file {
     struct om_arena arena;
     const char *name, *target;
@@ -24,6 +32,8 @@ struct om_quant_file {
     size_t n_ops, cap_ops;
     struct om_quant_weight *weights; /* in the order in which they were met */
     size_t n_weights;
+    struct om_quant_difference *differences; /* none: not compared */
+    size_t n_differences;
     size_t converted;
 };
 
@@ -41,6 +51,12 @@ int om_quant_report_layers(struct om_quant_file *f, const struct om_quant_job *j
                            struct om_error *err);
 /* The newest file. */
 void om_quant_report_log(struct om_ctx *ctx, const struct om_quant_report *r);
+/* Run both files on made-up inputs, the same ones each time. */
+int om_quant_compare(struct om_quant_file *f, const char *was, const char *now,
+                     struct om_error *err);
+void om_quant_log_differences(struct om_ctx *ctx, const struct om_quant_file *f);
+/* The report as an HTML page. */
+void om_quant_report_page(const struct om_quant_report *r, struct om_buf *b);
 void om_quant_report_release(struct om_quant_report *r);
 
 #endif

@@ -42,3 +42,9 @@ status $CLI export onnx --model ckpt --task text-classification --quantize int3 
 status $CLI export onnx --model ckpt --task text-classification --quantize tensorrt no
 status $CLI export onnx --model ckpt --task text-classification --quantize avx2 --weights safetensors no
 status $CLI export onnx --model ckpt --task text-classification --quantize avx2 --validate no
+echo "--- the report as a page, and how outputs differ"
+$CLI onnxruntime quantize --onnx_model onnx --avx2 --compare --report page.html -o out8 | grep outputs
+grep -c "<tr>" page.html
+grep -o "https\?:[^\"]*\|<script" page.html
+tail -n 1 page.html
+status $CLI onnxruntime quantize -q --onnx_model onnx --avx2 --report nowhere/page.html -o out9
