@@ -71,6 +71,10 @@ int pipe_generation_open(struct om_pipeline *p, struct om_error *err)
 
     if (!g)
         return pipe_no_memory(err);
+    if ((om_model_encoder(p->model) != NULL) != (p->task->model_class == OM_MODEL_SEQ2SEQ_LM))
+        return om_fail(err, OM_E_USAGE, "%s is for %s, the model is none", p->task->name,
+                       p->task->model_class == OM_MODEL_SEQ2SEQ_LM ? "encoder-decoders"
+                                                                   : "decoders alone");
     p->state = g;
     OM_TRY(om_generation_config_open(p->ctx, p->model, &g->model, err));
     read_prefix(p, g);

@@ -86,6 +86,20 @@ classification_example()
     [[ $(head -n 1 <<<"$first") =~ ^(LABEL_[0-9]+)\ +([01]\.[0-9]{4})\ \ a\ nice\ puppet$ ]] && [[ $second == *"${BASH_REMATCH[1]}"* ]]
 }
 
+# The text goes on as the pipeline says.
+generate_example()
+{
+    local text='The quick brown fox' got want
+
+    "$build/tools/mkckpt" "$here/data/pipelines/textgen-small" "$tmp/writer" >/dev/null &&
+        cp "$here/data/tokenizers/starcoder-style/tokenizer.json" "$tmp/writer/" &&
+        "$build/optimum-cli" export onnx -q --no-validation --task text-generation-with-past --model "$tmp/writer" "$tmp/writer-onnx" &&
+        got=$("$build/examples/generate" "$tmp/writer-onnx" "$text" 8 2>/dev/null) &&
+        want=$("$build/optimum-cli" pipeline text-generation --model "$tmp/writer-onnx" --greedy --max-new-tokens 8 "$text") || return 1
+    echo "$got"
+    [ "$got" = "$want" ] && [ ${#got} -gt ${#text} ]
+}
+
 # Each sentence is nearest to the one that says the same: 1 and 2, 3 and 4, 5 and 6.
 similarity_example()
 {
@@ -116,6 +130,7 @@ check "examples/export on a missing checkpoint" export_example_fails
 check "examples/question_answering" answering_example
 check "examples/pipeline" pipeline_example
 check "examples/sequence_classification" classification_example
+check "examples/generate" generate_example
 if [ -n "$minilm" ]; then
     check "examples/similarity" similarity_example "$minilm"
 else
