@@ -4,10 +4,6 @@
 
 #include <stdlib.h>
 
-#include "config/config.h"
-#include "hub/hub.h"
-#include "base/file.h"
-
 enum { BATCH_SIZE = 8, THREADS_MAX = 1024 };
 
 static const struct pipe_task *const tasks[] = {
@@ -327,32 +323,21 @@ static int open_model(struct om_ctx *ctx, struct om_pipeline *p, const struct om
     return 0;
 }
 
-static int open_hub_tokenizer(struct om_ctx *ctx, struct om_pipeline *p,
-                              const struct om_pipeline_opts *o, struct om_error *err)
-{
-    struct om_hub_opts hub = {
-        .id = o->tokenizer,
-        .cache_dir = o->model_opts ? o->model_opts->cache_dir : NULL,
-        .companions = om_companion_files,
-        .ctx = ctx,
-    };
-    struct om_hub_repo *repo = NULL;
-    int rc;
-
-    OM_TRY(om_hub_open(&hub, &repo, err));
-    rc = om_tokenizer_open(om_hub_dir(repo), &p->own_tokenizer, err);
-    om_hub_close(repo);
-    return rc;
-}
-
 static int open_tokenizer(struct om_ctx *ctx, struct om_pipeline *p,
                           const struct om_pipeline_opts *o, struct om_error *err)
 {
-    const char *const path = o->tokenizer ? o->tokenizer : om_model_get_info(p->model)->dir;
+    struct om_tokenizer_opts t = OM_TOKENIZER_OPTS_INIT;
 
-    if (o->tokenizer && !om_dir_exists(path) && !om_file_exists(path) && om_hub_is_id(path))
-        return open_hub_tokenizer(ctx, p, o, err);
-    return om_tokenizer_open(path, &p->own_tokenizer, err);
+    if (!o->tokenizer)
+        return om_tokenizer_open(om_model_get_info(p->model)->dir, &p->own_tokenizer, err);
+    t.tokenizer = o->tokenizer;
+    if (o->model_opts) {
+        t.cache_dir = o->model_opts->cache_dir;
+        t.token = o->model_opts->token;
+        t.local_files_only = o->model_opts->local_files_only;
+        t.force_download = o->model_opts->force_download;
+    }
+    return om_tokenizer_from_pretrained(ctx, &t, &p->own_tokenizer, err);
 }
 
 int om_pipeline_open(struct om_ctx *ctx, const struct om_pipeline_opts *opts,

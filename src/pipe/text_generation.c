@@ -404,7 +404,7 @@ static void json_chat(const struct pipe_call *c, const struct pipe_generation_in
         om_buf_adds(b, i ? ", " : "");
         om_json_write(b, om_json_at(in->messages, i), 0);
     }
-    om_buf_adds(b, n - more ? ", " : "");
+    om_buf_adds(b, n > more ? ", " : "");
     if (more) {
         json_continued(b, om_json_at(in->messages, n - 1), text);
     } else {

@@ -172,7 +172,9 @@ int tok_added_build(struct om_arena *a, const struct tok_model *m,
                     const struct tok_component *normalizer, struct tok_added_token *tokens,
                     size_t n, struct tok_added *out, struct om_error *err)
 {
-    struct tok_added d = { .tokens = tokens, .limit = m->vocab.limit };
+    struct tok_added d = { .tokens = tokens,
+                           .limit = m->vocab.limit,
+                           .codes = m->codes ? m : NULL };
 
     OM_TRY(number(m, &d, n, err));
     OM_TRY(index_tokens(a, &d, err));
@@ -291,6 +293,39 @@ static void split_piece(const struct tok_added *d, const struct tok_added_set *s
     }
 }
 
+/* Cut ">>...<<" from the beginning of a piece, as a token. */
+static void split_code(const struct tok_model *m, struct tok_work *w, struct tok_piece *p)
+{
+    const om_sv text = tok_piece_text(w, p);
+    uint32_t len = 2;
+
+    if (!om_sv_starts(text, OM_SVL(">>")))
+        return;
+    while (len + 2 <= text.len && memcmp(text.ptr + len, "<<", 2) != 0)
+        len++;
+    if (len + 2 > text.len)
+        return;
+    len += 2;
+    const uint32_t id = tok_vocab_find(&m->vocab, (om_sv){ text.ptr, len });
+    struct tok_piece code = tok_slice(w, p, p->begin, p->begin + len);
+    code.token = id < m->known ? id : m->unk_id;
+    tok_emit(w, &code);
+    *p = tok_slice(w, p, p->begin + len, p->end);
+}
+
+/* Text between added tokens: a code, then what is normalized and looked through once more. */
+static void split_text(const struct tok_added *d, const struct tok_component *normalizer,
+                       struct tok_work *w, struct tok_piece *p)
+{
+    if (d->codes)
+        split_code(d->codes, w, p);
+    if (w->rc < 0 || p->begin == p->end)
+        return;
+    tok_normalize(normalizer, w, p);
+    if (w->rc == 0)
+        split_piece(d, &d->normalized, w, p);
+}
+
 void tok_added_split(const struct tok_added *d, const struct tok_component *normalizer,
                      struct tok_work *w)
 {
@@ -298,13 +333,10 @@ void tok_added_split(const struct tok_added *d, const struct tok_component *norm
         split_piece(d, &d->raw, w, &w->pieces[i]);
     tok_swap(w);
     for (size_t i = 0; i < w->pieces_len && w->rc == 0; i++) {
-        if (w->pieces[i].token != TOK_NONE) {
+        if (w->pieces[i].token != TOK_NONE)
             tok_emit(w, &w->pieces[i]);
-            continue;
-        }
-        tok_normalize(normalizer, w, &w->pieces[i]);
-        if (w->rc == 0)
-            split_piece(d, &d->normalized, w, &w->pieces[i]);
+        else
+            split_text(d, normalizer, w, &w->pieces[i]);
     }
     tok_swap(w);
 }

@@ -25,6 +25,7 @@ struct tok_added {
     uint32_t *by_id;          /* index + 1; 0: not an added token */
     uint32_t limit;           /* of ids, the model's included */
     size_t beyond;            /* tokens that the model does not have */
+    const struct tok_model *codes; /* the model, when a code in front of a text is a token of it; NULL: codes are text */
     struct tok_added_set raw, normalized; /* found before and after normalization */
 };
 

@@ -146,9 +146,9 @@ static void read_role(struct tok_convert *c, enum tok_role role, struct tok_out_
         t->content = om_sv_str(text);
     if (om_json_kind(v) != OM_JSON_OBJECT) {
         t->lstrip = role == TOK_MASK && c->cls->mask_lstrip;
-        t->normalized = role == TOK_MASK
-                            ? c->cls->mask_normalized
-                            : c->cls->files == TOK_FILES_BYTE_BPE && c->cls->bpe == TOK_BPE_GPT2;
+        t->normalized = role == TOK_MASK ? c->cls->mask_normalized
+                                         : c->cls->files == TOK_FILES_BYTE_BPE &&
+                                               c->cls->bpe == TOK_BPE_GPT2 && !c->cls->whisper;
     }
     t->special = true;
     c->tokens[role] = t->content;
@@ -173,8 +173,15 @@ static void add_additional(struct tok_convert *c)
             add_missing(c, &t);
         }
     }
-    for (const char *const *p = c->cls->additional; p && *p; p++)
-        add_missing(c, &(struct tok_out_added){ .content = om_sv_str(*p), .special = true });
+    for (size_t i = 0; c->cls->additional && c->cls->additional[i]; i++) {
+        struct tok_out_added t = { .content = om_sv_str(c->cls->additional[i]) };
+        const struct om_json *const v =
+            c->cls->additional_keys ? special(c, c->cls->additional_keys[i]) : NULL;
+        if (v && !token_of(v, &t))
+            continue;
+        t.special = true;
+        add_missing(c, &t);
+    }
 }
 
 struct numbered {
@@ -333,6 +340,8 @@ static bool next_word(const struct tok_convert *c, om_sv *spec, struct word *w)
             w->token = language(c);
             return true;
         }
+        if (tok_whisper_token(c, name, &w->token))
+            return true;
         for (enum tok_role r = TOK_BOS; r < TOK_ROLES; r++) {
             if (om_sv_is(name, role_words[r]) && role_wanted(c, r) && c->tokens[r].ptr) {
                 w->token = c->tokens[r];
@@ -420,13 +429,18 @@ static void write_token_pair(struct tok_convert *c, const char *key, enum tok_ro
     om_buf_printf(c->out, ",%" PRIu32 "],", template_id(c, c->tokens[role]));
 }
 
+static bool prefix_space(const struct tok_convert *c)
+{
+    return tok_convert_flag(c, "add_prefix_space", c->cls->prefix_space);
+}
+
 static void write_roberta(struct tok_convert *c, enum tok_role sep, enum tok_role cls, bool trim)
 {
     om_buf_adds(c->out, "{\"type\":\"RobertaProcessing\",");
     write_token_pair(c, "sep", sep);
     write_token_pair(c, "cls", cls);
     om_buf_printf(c->out, "\"trim_offsets\":%s,\"add_prefix_space\":%s}", trim ? "true" : "false",
-                  trim && tok_convert_flag(c, "add_prefix_space", false) ? "true" : "false");
+                  trim && prefix_space(c) ? "true" : "false");
 }
 
 static void write_templates(struct tok_convert *c, const char *single, const char *pair)
@@ -463,6 +477,8 @@ static void write_post_processor(struct tok_convert *c)
 {
     const bool legacy = c->cls->legacy_single && tok_convert_flag(c, "legacy_behaviour", false);
 
+    if (c->cls->whisper)
+        tok_whisper_check(c);
     om_buf_adds(c->out, "\"post_processor\":");
     if (!c->cls->single)
         write_bpe_processor(c);
@@ -570,14 +586,25 @@ static void write_spm_normalizer(struct tok_convert *c)
                         "\"content\":\"" META "\"}]}");
 }
 
+/* Of Llama's classes. */
+static bool is_legacy(const struct tok_convert *c)
+{
+    return c->cls->deaf || tok_convert_flag(c, "legacy", true);
+}
+
+static bool prepends_space(const struct tok_convert *c)
+{
+    return c->cls->deaf || tok_convert_flag(c, "add_prefix_space", true);
+}
+
 static void write_llama_normalizer(struct tok_convert *c)
 {
-    if (!tok_convert_flag(c, "legacy", true)) {
+    if (!is_legacy(c)) {
         om_buf_adds(c->out, "null");
         return;
     }
     om_buf_adds(c->out, "{\"type\":\"Sequence\",\"normalizers\":[");
-    if (tok_convert_flag(c, "add_prefix_space", true))
+    if (prepends_space(c))
         om_buf_adds(c->out, "{\"type\":\"Prepend\",\"prepend\":\"" META "\"},");
     om_buf_adds(c->out, SPACE_TO_META "]}");
 }
@@ -668,7 +695,7 @@ static void write_spm_pre_tokenizer(struct tok_convert *c)
         om_buf_adds(c->out, "{\"type\":\"Split\",\"pattern\":{\"String\":\" \"},"
                             "\"behavior\":\"MergedWithPrevious\",\"invert\":false}");
     } else if (c->cls->norm == TOK_NORM_LLAMA) {
-        if (tok_convert_flag(c, "legacy", true))
+        if (is_legacy(c))
             om_buf_adds(c->out, "null");
         else
             write_metaspace(c, false);
@@ -693,7 +720,7 @@ static void write_pre_tokenizer(struct tok_convert *c)
     else if (c->cls->files == TOK_FILES_BYTE_BPE && bpe_forms[c->cls->bpe].pre_tokenizer)
         om_buf_adds(c->out, bpe_forms[c->cls->bpe].pre_tokenizer);
     else if (c->cls->files == TOK_FILES_BYTE_BPE)
-        write_byte_level(c, tok_convert_flag(c, "add_prefix_space", false));
+        write_byte_level(c, prefix_space(c));
     else if (c->cls->files == TOK_FILES_MARIAN)
         om_buf_adds(c->out, "null");
     else
@@ -726,8 +753,7 @@ static void write_decoder(struct tok_convert *c)
                             "\"},\"content\":\" \"},{\"type\":\"Fuse\"},{\"type\":\"Strip\","
                             "\"content\":\" \",\"start\":1000000,\"stop\":1000000}]}");
     else if (c->cls->norm == TOK_NORM_GEMMA || c->cls->norm == TOK_NORM_LLAMA)
-        write_byte_decoder(c, c->cls->norm == TOK_NORM_LLAMA &&
-                                  tok_convert_flag(c, "add_prefix_space", true));
+        write_byte_decoder(c, c->cls->norm == TOK_NORM_LLAMA && prepends_space(c));
     else
         write_metaspace(c, true);
     om_buf_adds(c->out, ",");

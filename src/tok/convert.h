@@ -23,7 +23,8 @@ enum tok_bpe { TOK_BPE_GPT2, TOK_BPE_QWEN2, TOK_BPE_CLIP, TOK_BPE_OPENAI, TOK_BP
 
 struct tok_convert;
 
-/* A class. Templates are words: a role in lower case, "lang", "A" or "B", or a token after "=", each with ":1" for the second type. */
+/* A class. Templates are words: a role in lower case, "lang", one of Whisper's ("start", "speech", "task", "times"), "A" or "B",
+ * or a token after "=", each with ":1" for the second type. */
 struct tok_class {
     const char *name;        /* without "Fast" */
     const char *model_types; /* of config.json, between spaces; for directories that name no class */
@@ -36,6 +37,10 @@ struct tok_class {
     bool pad_left;           /* by default */
     bool bos_option, eos_option; /* add_bos_token and add_eos_token decide; the first is the default of add_bos_token */
     bool modern;             /* legacy is off by default */
+    bool deaf;               /* legacy and add_prefix_space of the configuration do not count */
+    bool prefix_space;       /* byte level: the default of add_prefix_space */
+    bool whisper;       /* byte level: Whisper: special tokens are looked for in the text as it is, and settings decide over the template */
+    bool writes_unk;         /* byte level: the model knows its unknown token */
     bool cased, keep_accents; /* defaults of do_lower_case and keep_accents */
     const char *single, *pair;
     const char *legacy_single, *legacy_pair; /* with legacy_behaviour; NULL: there is none */
@@ -45,6 +50,7 @@ struct tok_class {
     bool zero_skipped;       /* they stay, with a score of 0 */
     const char *const *tail;
     const char *const *additional; /* further special tokens */
+    const char *const *additional_keys; /* keys of the configuration that say otherwise, one for each; NULL: there are none */
     int64_t unk_id;          /* -1: the model's */
     void (*extend)(struct tok_convert *c, bool head); /* more pieces, before and after the model's */
 };
@@ -101,6 +107,10 @@ void tok_convert_word_piece(struct tok_convert *c);
 void tok_convert_byte_bpe(struct tok_convert *c);
 void tok_convert_spm(struct tok_convert *c);
 void tok_convert_marian(struct tok_convert *c);
+
+/* Whisper's template (whisper.c): are the settings known ones, and does a word of it stand for a token? */
+void tok_whisper_check(struct tok_convert *c);
+bool tok_whisper_token(const struct tok_convert *c, om_sv word, om_sv *token);
 
 /* Can dir, which has no tokenizer.json, be converted? */
 bool tok_can_convert(struct om_arena *a, const char *dir);

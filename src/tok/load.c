@@ -45,6 +45,7 @@ static const struct tok_field unigram_fields[] = {
     TOK_FIELD(BOOL, PARTS, byte_fallback, "byte_fallback", TOK_OPTIONAL, false),
     TOK_FIELD(BOOL, PARTS, single, "single", TOK_OPTIONAL, false), /* ours; see convert.c */
     TOK_FIELD(ID, PARTS, known, "known", TOK_OPTIONAL, TOK_NONE),  /* ours */
+    TOK_FIELD(BOOL, PARTS, codes, "codes", TOK_OPTIONAL, false),   /* ours */
     TOK_FIELDS_END,
 };
 

@@ -32,7 +32,8 @@ int tok_model_build(struct om_arena *a, const struct tok_model_parts *parts, str
 {
     struct tok_model m = { .unk_id = parts->unk_id,
                            .byte_fallback = parts->byte_fallback,
-                           .known = parts->known };
+                           .known = parts->known,
+                           .codes = parts->codes };
 
     m.has_prefix =
         parts->prefix.len > 0 && (parts->type == TOK_WORD_PIECE || parts->type == TOK_BPE);

@@ -28,6 +28,7 @@ struct tok_model_parts {
     bool byte_fallback, fuse_unk, ignore_merges;
     bool single;                    /* Unigram: scores are added in single precision */
     uint32_t known;                 /* Unigram: later ids are pieces without a token, which become unknown ones */
+    bool codes;                     /* Marian: ">>...<<" in front of a text is one token, known or not */
 };
 #define TOK_SCORE_NEVER (-1e308) /* Unigram: a name that no text is cut into */
 #define TOK_MODEL_PARTS_INIT { .unk_id = TOK_NONE, .max_chars = 100, .known = TOK_NONE }
@@ -51,6 +52,7 @@ struct tok_model {
     uint32_t known;          /* ids from here on are nobody's token; TOK_NONE: there are none */
     uint32_t byte_ids[256];  /* <0x00> ...; TOK_NONE where one is missing */
     bool byte_fallback;
+    bool codes;              /* as in the parts */
     om_sv cut;               /* no token has this behind anything but itself: words begin there. Empty: none */
     bool raw;                /* text is bytes, the vocabulary has their characters */
 };

@@ -136,7 +136,7 @@ static void write_bpe_head(struct tok_convert *c)
     const bool bytes = c->cls->bpe == TOK_BPE_GPT2 || c->cls->bpe == TOK_BPE_QWEN2;
 
     om_buf_adds(c->out, "{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":");
-    if (bytes)
+    if (bytes && !c->cls->writes_unk)
         om_buf_adds(c->out, "null");
     else
         om_buf_json_string(c->out, c->tokens[TOK_UNK]);
@@ -235,7 +235,7 @@ static void write_unigram(struct tok_convert *c, uint32_t unk_id)
     om_buf_printf(c->out, ",\"byte_fallback\":%s%s}",
                   c->cls->norm == TOK_NORM_LLAMA || c->cls->norm == TOK_NORM_GEMMA ? "true"
                                                                                    : "false",
-                  c->cls->files == TOK_FILES_MARIAN ? ",\"single\":true" : "");
+                  c->cls->files == TOK_FILES_MARIAN ? ",\"single\":true,\"codes\":true" : "");
 }
 
 /* ---- merges of a BPE model, which it does not store: every cut of a piece into two others ---- */
@@ -461,16 +461,6 @@ static void add_unknown_pieces(struct tok_convert *c)
     }
 }
 
-/* Codes such as >>fra<< are tokens of their own. */
-static void add_languages(struct tok_convert *c)
-{
-    for (size_t i = 0; i < c->len && c->rc == 0; i++) {
-        const om_sv s = c->pieces[i].text;
-        if (s.len > 4 && memcmp(s.ptr, ">>", 2) == 0 && memcmp(s.ptr + s.len - 2, "<<", 2) == 0)
-            tok_convert_add(c, &(struct tok_out_added){ .content = s });
-    }
-}
-
 static void check_marian(struct tok_convert *c, const char *spm, const char *json,
                          const struct tok_entries *entries, uint32_t *unk_id)
 {
@@ -500,8 +490,6 @@ void tok_convert_marian(struct tok_convert *c)
         check_marian(c, spm, json, &entries, &unk_id);
     if (c->rc == 0)
         marian_pieces(c, json, &entries);
-    if (!c->target)
-        add_languages(c);
     if (c->rc == 0)
         add_unknown_pieces(c);
     if (c->rc == 0)

@@ -30,14 +30,14 @@ CORPUS = [WORDS, WORDS.title(), "Déjà vu, naïve café", "times times times!",
 WORD_PIECE = "BertTokenizer DistilBertTokenizer ElectraTokenizer MobileBertTokenizer ConvBertTokenizer SqueezeBertTokenizer LayoutLMTokenizer LayoutLMv2Tokenizer LxmertTokenizer " \
     "MPNetTokenizer FunnelTokenizer SplinterTokenizer"
 BYTE_BPE = "GPT2Tokenizer RobertaTokenizer BartTokenizer LongformerTokenizer LEDTokenizer CodeGenTokenizer DebertaTokenizer BlenderbotTokenizer MvpTokenizer " \
-    "Qwen2Tokenizer"
+    "Qwen2Tokenizer LayoutLMv3Tokenizer MarkupLMTokenizer WhisperTokenizer"
 CHAR_BPE = "CLIPTokenizer OpenAIGPTTokenizer HerbertTokenizer"
 SPM = {
-    "spiece.model": "T5Tokenizer AlbertTokenizer PegasusTokenizer BigBirdTokenizer FNetTokenizer XLNetTokenizer ReformerTokenizer",
+    "spiece.model": "T5Tokenizer MT5Tokenizer UdopTokenizer AlbertTokenizer PegasusTokenizer BigBirdTokenizer FNetTokenizer XLNetTokenizer ReformerTokenizer",
     "sentencepiece.bpe.model": "CamembertTokenizer XLMRobertaTokenizer LayoutXLMTokenizer MBartTokenizer BarthezTokenizer MBart50Tokenizer NllbTokenizer SeamlessM4TTokenizer XGLMTokenizer",
     "sentencepiece.model": "RemBertTokenizer",
     "spm.model": "DebertaV2Tokenizer",
-    "tokenizer.model": "LlamaTokenizer GemmaTokenizer",
+    "tokenizer.model": "LlamaTokenizer CodeLlamaTokenizer GemmaTokenizer",
 }
 # Settings beside the defaults.
 MORE = {
@@ -52,6 +52,11 @@ MORE = {
     "RobertaTokenizer": [{"add_prefix_space": True}],
     "DebertaTokenizer": [{"add_prefix_space": True}],
     "LlamaTokenizer": [{"legacy": False}, {"add_eos_token": True, "add_bos_token": False}],
+    "CodeLlamaTokenizer": [{"legacy": False, "add_prefix_space": False}, {"prefix_token": None, "suffix_token": "<s>", "add_eos_token": True}],
+    "LayoutLMv3Tokenizer": [{"add_prefix_space": False}],
+    "MarkupLMTokenizer": [{"add_prefix_space": True}],
+    "UdopTokenizer": [{"legacy": False}, {"additional_special_tokens": ["<loc_0>", "quick"]}],
+    "WhisperTokenizer": [{"language": "French", "task": "transcribe"}, {"language": "de", "task": "translate", "predict_timestamps": True, "add_prefix_space": True}],
     "T5Tokenizer": [{"extra_ids": 3}, {"legacy": False}],
     "ReformerTokenizer": [{"additional_special_tokens": ["<x>"]}],
 }
@@ -72,6 +77,9 @@ def train(directory, algorithm, head, corpus=None):
     return (directory / "m.model").read_bytes()
 
 
+# What a class needs to be made, which our side does not read.
+NEEDS = {"MarkupLMTokenizer": {"tags_dict": {"a": 0, "b": 1}}}
+
 HEADS = {
     "AlbertTokenizer": ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"],
     "FNetTokenizer": ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"],
@@ -79,6 +87,8 @@ HEADS = {
     "BigBirdTokenizer": ["<pad>", "</s>", "<s>", "<unk>", "[CLS]", "[SEP]", "[MASK]"],
     "XLNetTokenizer": ["<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>", "<eod>", "<eop>"],
     "T5Tokenizer": ["<pad>", "</s>", "<unk>"],
+    "MT5Tokenizer": ["<pad>", "</s>", "<unk>"],
+    "UdopTokenizer": ["<pad>", "</s>", "<unk>"],
     "PegasusTokenizer": ["<pad>", "</s>", "<unk>"],
     "BarthezTokenizer": ["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
     "DebertaV2Tokenizer": ["[PAD]", "[CLS]", "[SEP]", "[UNK]"],
@@ -88,16 +98,20 @@ HEADS = {
 
 def write_spm(directory, name, file):
     head = HEADS.get(name, ["<unk>", "<s>", "</s>"])
-    algorithm = "bpe" if name in ("LlamaTokenizer", "GemmaTokenizer", "ReformerTokenizer") else "unigram"
+    algorithm = "bpe" if name in ("LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "ReformerTokenizer") else "unigram"
     (directory / file).write_bytes(train(directory, algorithm, head))
     for rest in ("m.model", "m.vocab", "corpus.txt"):
         (directory / rest).unlink()
+
+
+WHISPER = [f"<|{name}|>" for name in "endoftext startoftranscript en zh de es ru ko fr translate transcribe notimestamps".split()]
 
 
 def specials(name):
     return {
         "DebertaTokenizer": ["[CLS]", "[SEP]", "[UNK]", "[PAD]", "[MASK]"], "CLIPTokenizer": ["<|startoftext|>", "<|endoftext|>"],
         "GPT2Tokenizer": ["<|endoftext|>"], "CodeGenTokenizer": ["<|endoftext|>"], "Qwen2Tokenizer": ["<|endoftext|>"],
+        "WhisperTokenizer": WHISPER,
     }.get(name, ["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
 
 
@@ -154,7 +168,7 @@ def check(name, write, settings):
     with scratch() as directory:
         directory = pathlib.Path(directory)
         write(directory, name)
-        (directory / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": name, **settings}))
+        (directory / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": name, **NEEDS.get(name, {}), **settings}))
         tokenizer = getattr(transformers, name + "Fast").from_pretrained(directory)
         got, want = ours(directory), theirs(tokenizer)
         for i, (a, b) in enumerate(zip(got, want, strict=True)):
@@ -179,7 +193,8 @@ def marian_ids(directory, texts, *options):
     return [json.loads(line)["ids"] for line in out.splitlines()]
 
 
-MARIAN_TEXTS = TEXTS[:3] + [">>fra<< Hello world", "12, 5 quick </s> fox", ""]
+MARIAN_TEXTS = TEXTS[:3] + [">>fra<< Hello world", "12, 5 quick </s> fox", "", ">>fra<<", ">>xyz<<Hello", "Hello >>fra<< world", "quick</s>>>fra<<fox", " >>fra<< x", ">>fra<",
+                             ">><<", ">>>fra<<", ">>fra<<>>fra<< 12"]
 
 
 def check_marian(separate):
@@ -198,8 +213,7 @@ def check_marian(separate):
         (directory / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "MarianTokenizer", "separate_vocabs": separate}))
         tokenizer = transformers.MarianTokenizer.from_pretrained(directory)
         assert marian_ids(directory, MARIAN_TEXTS) == [tokenizer(text)["input_ids"] for text in MARIAN_TEXTS], "source"
-        texts = [text for text in MARIAN_TEXTS if ">>" not in text]
-        got, want = marian_ids(directory, texts, "--target"), [tokenizer(text_target=text)["input_ids"] for text in texts]
+        got, want = marian_ids(directory, MARIAN_TEXTS, "--target"), [tokenizer(text_target=text)["input_ids"] for text in MARIAN_TEXTS]
         assert got == want, f"target: {got} is not {want}"
 
 
