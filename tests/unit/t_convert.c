@@ -111,6 +111,11 @@ static void sentence_piece(struct test *t)
     put_file(t, "spiece.model", om_buf_sv(&b));
     put_file(t, "tokenizer_config.json", OM_SVL("{\"tokenizer_class\":\"LlamaTokenizer\"}"));
     check_ids(t, "ab b", "1 7 5 4");
+    put_file(t, "tokenizer_config.json",
+             OM_SVL("{\"tokenizer_class\":\"CodeLlamaTokenizer\",\"legacy\":false,"
+                    "\"prefix_token\":null,\"middle_token\":\"ab\"}"));
+    check_ids(t, "ab b", "1 6 5 5 4"); /* legacy does not count; there is no prefix token */
+    check_ids(t, "\xE2\x96\x81<SUF>\xE2\x96\x81<EOT>", "1 8 9");
     om_buf_release(&b);
 }
 
@@ -130,6 +135,8 @@ static void spm_classes(struct test *t)
         { "{\"tokenizer_class\":\"XLNetTokenizer\"}", "7 5 4 8 10" },
         { "{\"tokenizer_class\":\"ReformerTokenizer\"}", "7 5 4" },
         { "{\"tokenizer_class\":\"BigBirdTokenizer\"}", "10 7 5 4 8" },
+        { "{\"tokenizer_class\":\"UdopTokenizer\"}", "7 5 4 2" },
+        { "{\"tokenizer_class\":\"MT5TokenizerFast\"}", "7 5 4 2" },
     };
     struct om_buf b = OM_BUF_INIT(1u << 16);
 
@@ -143,6 +150,11 @@ static void spm_classes(struct test *t)
     om_buf_release(&b);
 }
 
+#define WHISPER_TOKENS                                                                           \
+    "\"added_tokens_decoder\":{\"12\":{\"content\":\"<|startoftranscript|>\",\"special\":true}," \
+    "\"13\":{\"content\":\"<|fr|>\",\"special\":true},"                                          \
+    "\"14\":{\"content\":\"<|notimestamps|>\",\"special\":true}}"
+
 static void bpe_classes(struct test *t)
 {
     static const struct {
@@ -154,6 +166,15 @@ static void bpe_classes(struct test *t)
         { "{\"tokenizer_class\":\"HerbertTokenizer\"}", "0 1 1 11 5 2" },
         { "{\"tokenizer_class\":\"DebertaTokenizer\"}", "9 11 4 10" },
         { "{\"tokenizer_class\":\"BlenderbotTokenizer\"}", "11 4 2" },
+        { "{\"tokenizer_class\":\"LayoutLMv3Tokenizer\"}", "0 11 4 2" },
+        { "{\"tokenizer_class\":\"MarkupLMTokenizer\"}", "0 1 1 1 11 4 2" },
+        { "{\"tokenizer_class\":\"WhisperTokenizer\"," WHISPER_TOKENS "}", "12 14 11 4 8" },
+        { "{\"tokenizer_class\":\"WhisperTokenizer\",\"language\":\"French\",\"task\":"
+          "\"translate\"," WHISPER_TOKENS "}",
+          "12 13 8 14 11 4 8" }, /* no token for the task */
+        { "{\"tokenizer_class\":\"WhisperTokenizer\",\"language\":\"fr\",\"predict_timestamps\":"
+          "true," WHISPER_TOKENS "}",
+          "12 13 11 4 8" },
     };
 
     put_file(
@@ -165,6 +186,54 @@ static void bpe_classes(struct test *t)
         test_case(t, "%s", cases[i].config);
         put_file(t, "tokenizer_config.json", om_sv_str(cases[i].config));
         check_ids(t, "AB abb", cases[i].want);
+    }
+}
+
+/* A code counts in front of a text and of what follows a special token, and nowhere else. */
+static void marian_codes(struct test *t)
+{
+    static const struct {
+        const char *text, *want;
+    } cases[] = {
+        { ">>fra<< ab b", "4 2 6 3 0" },
+        { ">>xyz<<ab", "1 2 0" },
+        { "ab >>fra<<", "2 6 1 1 1 0" },
+        { "ab</s>>>fra<<b", "2 0 4 6 3 0" },
+        { ">>fra<", "6 1 1 1 0" },
+        { ">>fra<<", "4 0" },
+        { "", "0" },
+    };
+    struct om_buf b = OM_BUF_INIT(1u << 16);
+
+    put_model(&b, TOK_SPM_UNIGRAM);
+    put_file(t, "source.spm", om_buf_sv(&b));
+    put_file(t, "vocab.json",
+             OM_SVL("{\"</s>\":0,\"<unk>\":1,\"\xE2\x96\x81"
+                    "ab\":2,\"b\":3,\">>fra<<\":4,\"<pad>\":5,\"\xE2\x96\x81\":6,\"ab\":7}"));
+    put_file(t, "tokenizer_config.json", OM_SVL("{\"tokenizer_class\":\"MarianTokenizer\"}"));
+    for (size_t i = 0; i < OM_COUNT(cases); i++) {
+        test_case(t, "%s", cases[i].text);
+        check_ids(t, cases[i].text, cases[i].want);
+    }
+    om_buf_release(&b);
+}
+
+static void refused_whisper(struct test *t)
+{
+    static const char *const settings[] = { "language", "task" };
+
+    put_file(t, "vocab.json", OM_SVL("{\"<|endoftext|>\":0}"));
+    put_file(t, "merges.txt", OM_SVL("#version: 0.2\n"));
+    for (size_t i = 0; i < OM_COUNT(settings); i++) {
+        char config[128];
+        struct om_error err = OM_ERROR_INIT;
+        struct om_tokenizer *tok = NULL;
+        snprintf(config, sizeof(config),
+                 "{\"tokenizer_class\":\"WhisperTokenizer\",\"%s\":\"Klingon\"}", settings[i]);
+        put_file(t, "tokenizer_config.json", om_sv_str(config));
+        CHECK_INT(t, om_tokenizer_open(test_tmpdir(t), &tok, &err), OM_E_CONFIG);
+        CHECK_HAS(t, om_error_text(&err), "Klingon");
+        om_error_release(&err);
     }
 }
 
@@ -232,6 +301,8 @@ const struct test_entry t_convert[] = {
     { "sentence_piece", sentence_piece },
     { "spm_classes", spm_classes },
     { "bpe_classes", bpe_classes },
+    { "marian_codes", marian_codes },
+    { "refused_whisper", refused_whisper },
     { "refused_classes", refused_classes },
     { "hostile", hostile },
     TEST_END,
