@@ -32,19 +32,21 @@ static bool have_ort(struct test *t)
 }
 
 /* An exported model, and the options of a pipeline over it. */
-static bool begin(struct test *t, struct work *w, const char *name, const char *task)
+static bool begin(struct test *t, struct work *w, const char *name, const char *task,
+                  const char *tokenizer)
 {
     struct om_export_opts e = OM_EXPORT_OPTS_INIT;
     struct om_error err = OM_ERROR_INIT;
-    char data[64];
+    char data[64], words[64];
 
     *w = (struct work){ .arena = OM_ARENA_INIT(1 << 20), .opts = OM_PIPELINE_OPTS_INIT };
     if (!have_ort(t))
         return false;
     snprintf(data, sizeof(data), "pipelines/%s", name);
+    snprintf(words, sizeof(words), "tokenizers/%s", tokenizer);
     e.model = om_path_join(&w->arena, test_tmpdir(t), "checkpoint");
     e.out_dir = om_path_join(&w->arena, test_tmpdir(t), name);
-    e.task = task;
+    e.task = strcmp(task, "text-generation") == 0 ? "text-generation-with-past" : task;
     e.validation = OM_VALIDATE_NEVER;
     CHECK_OK(
         t,
@@ -54,7 +56,7 @@ static bool begin(struct test *t, struct work *w, const char *name, const char *
     om_error_release(&err);
     w->opts.task = task;
     w->opts.model = e.out_dir;
-    w->opts.tokenizer = om_arena_str(&w->arena, om_sv_str(test_data(t, "tokenizers/minilm")));
+    w->opts.tokenizer = om_arena_str(&w->arena, om_sv_str(test_data(t, words)));
     return !test_failed(t);
 }
 
@@ -82,14 +84,14 @@ static int open_it(void *user, struct om_error *err)
     return rc;
 }
 
-static void sweep(struct test *t, const char *name, const char *task, const char *request,
-                  const char *init)
+static void sweep_with(struct test *t, const char *name, const char *task, const char *tokenizer,
+                       const char *request, const char *init)
 {
     struct om_error err = OM_ERROR_INIT;
     struct work w;
 
     test_case(t, "%s", name);
-    if (begin(t, &w, name, task))
+    if (begin(t, &w, name, task, tokenizer))
         CHECK_OK(t, om_pipeline_open(NULL, &w.opts, &w.p, &err), &err);
     if (w.p) {
         w.request = request;
@@ -101,6 +103,12 @@ static void sweep(struct test *t, const char *name, const char *task, const char
     om_pipeline_free(w.p);
     om_error_release(&err);
     om_arena_release(&w.arena);
+}
+
+static void sweep(struct test *t, const char *name, const char *task, const char *request,
+                  const char *init)
+{
+    sweep_with(t, name, task, "minilm", request, init);
 }
 
 static void questions(struct test *t)
@@ -149,7 +157,23 @@ static void vectors(struct test *t)
           "{\"tokenize_kwargs\": {\"truncation\": true}}");
 }
 
+static void writing(struct test *t)
+{
+    sweep_with(t, "textgen-small", "text-generation", "starcoder-style",
+               "{\"inputs\": [\"The\", \"In a quiet\"], \"kwargs\": {\"max_new_tokens\": 2, "
+               "\"num_beams\": 2, \"num_return_sequences\": 2, \"prefix\": \"So: \", "
+               "\"stop_sequence\": \"end\", \"bad_words_ids\": [[5]]}}",
+               "{\"prefix\": \"So: \", \"generate_kwargs\": {\"max_new_tokens\": 2}}");
+    sweep_with(
+        t, "textgen-small", "text-generation", "starcoder-style",
+        "{\"inputs\": [{\"role\": \"user\", \"content\": \"Hi\"}, {\"role\": "
+        "\"assistant\", \"content\": \"So\"}], \"kwargs\": {\"max_new_tokens\": 1, "
+        "\"do_sample\": false, \"tokenizer_encode_kwargs\": {\"mood\": 1, \"chat_template\": "
+        "\"{{ messages[0].content }}{{ messages[1].content }}\"}}}",
+        "{}");
+}
+
 const struct test_entry t_fault_pipe[] = {
-    { "questions", questions }, { "entities", entities }, { "masks", masks },
-    { "labels", labels },       { "vectors", vectors },   TEST_END,
+    { "questions", questions }, { "entities", entities }, { "masks", masks }, { "labels", labels },
+    { "vectors", vectors },     { "writing", writing },   TEST_END,
 };

@@ -17,7 +17,13 @@ BUILD = pathlib.Path(sys.argv[1])
 CLI = BUILD / "optimum-cli"
 TOLERANCE = 1e-4
 ALIASES = {"ner": "token-classification", "sentiment-analysis": "text-classification"}
-EXPORTED_AS = ALIASES | {"zero-shot-classification": "text-classification"}
+WRITERS = dict.fromkeys(("text2text-generation", "summarization", "translation"), "text2text-generation-with-past")
+EXPORTED_AS = ALIASES | WRITERS | {"zero-shot-classification": "text-classification", "text-generation": "text-generation-with-past"}
+
+
+def plain(task):
+    """Without an alias or the languages of a translation."""
+    return "translation" if task and task.startswith("translation_") else ALIASES.get(task, task)
 
 
 def near(got, want):
@@ -75,7 +81,7 @@ def groups(cases, overrides):
 def export(directory, task, out):
     checkpoint, model = out / "checkpoint", out / "model"
     subprocess.run([BUILD / "tools/mkckpt", directory, checkpoint], check=True, stdout=subprocess.DEVNULL)
-    task = EXPORTED_AS.get(task, task)
+    task = EXPORTED_AS.get(plain(task), plain(task))
     subprocess.run([CLI, "export", "onnx", "-q", "--no-validation", "-m", checkpoint, "--task", task, model], check=True)
     return model
 
@@ -120,7 +126,7 @@ def main():
     found = {d.name: d for root in reversed(roots) for d in root.glob("pipelines/*") if (d / "cases.jsonl").exists()}
     for _, directory in sorted(found.items()):
         cases = [json.loads(line) for line in (directory / "cases.jsonl").read_text().split("\n") if line]
-        tasks = {ALIASES.get(case.get("pipeline"), case.get("pipeline")) for case in cases}
+        tasks = {plain(case.get("pipeline")) for case in cases}
         if not tasks <= set(known) or not (directory / "tokenizer.txt").exists() or tokenizer_of(directory) is None:
             continue
         bad = check(directory, cases)
