@@ -23,6 +23,9 @@ const struct om_arch *om_arch_find(const char *model_type); /* NULL: unknown */
 const struct om_arch *om_arch_find_in(const struct om_ctx *ctx, const char *model_type);
 /* The i-th model type of the context's plugins; NULL after the last. */
 const struct om_plugin_arch *om_arch_of_plugins(const struct om_ctx *ctx, size_t i);
+/* Which files the context's plugins came from, as they were when they were loaded: other text for
+ * other builds, "" without plugins. In arena memory; NULL: out of memory. */
+const char *om_arch_plugins_id(struct om_arena *a, const struct om_ctx *ctx);
 bool om_arch_has_task(const struct om_arch *arch, const struct om_task *task);
 bool om_arch_has_past(const struct om_arch *arch,
                       const struct om_task *task); /* "<task>-with-past" exists */

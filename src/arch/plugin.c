@@ -2,7 +2,9 @@
 #include <optimum/plugin.h>
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "arch/arch.h"
 #include "base/file.h"
@@ -10,6 +12,7 @@
 struct plugin {
     void *handle; /* of dlopen() */
     const struct om_plugin *entry;
+    struct stat file;
 };
 
 struct om_plugins {
@@ -49,6 +52,21 @@ const struct om_arch *om_arch_find_in(const struct om_ctx *ctx, const char *mode
         if (strcmp(a->model_type, model_type) == 0)
             return a->arch;
     return own;
+}
+
+const char *om_arch_plugins_id(struct om_arena *a, const struct om_ctx *ctx)
+{
+    const struct om_plugins *const p = om_ctx_plugins(ctx);
+    const char *id = "";
+
+    for (size_t i = 0; p && i < p->len && id; i++) {
+        const struct stat *const f = &p->items[i].file;
+
+        id = om_arena_printf(a, "%s%s %ju %ju %jd %jd.%09ld\n", id, p->items[i].entry->name,
+                             (uintmax_t)f->st_dev, (uintmax_t)f->st_ino, (intmax_t)f->st_size,
+                             (intmax_t)f->st_mtim.tv_sec, f->st_mtim.tv_nsec);
+    }
+    return id;
 }
 
 /* ---- checking ---- */
@@ -135,6 +153,8 @@ static const char *reason(const char *path)
 
 static int load(struct om_ctx *ctx, const char *path, struct plugin *p, struct om_error *err)
 {
+    if (stat(path, &p->file) < 0)
+        return om_fail(err, OM_E_IO, "%s", strerror(errno));
     p->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!p->handle)
         return om_fail(err, OM_E_FORMAT, "%s", reason(path));
@@ -149,7 +169,7 @@ static int load(struct om_ctx *ctx, const char *path, struct plugin *p, struct o
 int om_plugin_load(struct om_ctx *ctx, const char *path, struct om_error *err)
 {
     struct om_arena a = OM_ARENA_INIT((size_t)1 << 20);
-    struct plugin p = { NULL, NULL };
+    struct plugin p = { .handle = NULL };
     const char *const file = strchr(path, '/') ? path : om_path_join(&a, ".", path);
     int rc;
 

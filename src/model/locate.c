@@ -340,14 +340,16 @@ static int hub_name(const struct search *s, const char **out, struct om_error *e
 static int cache_key(const struct search *s, char key[OM_SHA_HEX_MAX], struct om_error *err)
 {
     const char *const task = export_task(s), *const library = export_library(s->opts);
+    const char *const plugins = om_arch_plugins_id(s->arena, s->ctx);
     const bool local = om_dir_exists(s->opts->model);
     const char *name = "", *what;
 
     if (!local)
         OM_TRY(hub_name(s, &name, err));
-    what = task ? om_arena_printf(s->arena, "%s\n%s\n%d\n%s\n%s", task, library ? library : "",
-                                  is_unmerged(s->opts), s->sub, name)
-                : NULL;
+    what = task && plugins
+               ? om_arena_printf(s->arena, "%s\n%s\n%d\n%s\n%s\n%s", task, library ? library : "",
+                                 is_unmerged(s->opts), s->sub, name, plugins)
+               : NULL;
     if (!what)
         return no_memory(err);
     return om_cache_key(local ? s->opts->model : NULL, what, key, err);

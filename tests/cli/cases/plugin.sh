@@ -60,3 +60,11 @@ OPTIMUM_PLUGINS=missing.so status $CLI export onnx --model ck bad
 OPTIMUM_PLUGINS=missing.so $CLI export onnx --help | head -n 1
 OPTIMUM_PLUGINS=missing.so status $CLI env >/dev/null
 status $CLI export onnx --model ck bad --plugin
+# an export that is kept belongs to the plugin that made it
+cp $GOLDENS/../tokenizers/minilm/*.json ck/
+sed -i 's/"n_head": 5/"n_head": 3/' ck/config.json
+kept() { $CLI pipeline text-generation --export-cache kept --plugin nanogpt.so -m ck --greedy --max-new-tokens 1 a 2>&1 >/dev/null | grep -c "exported now"; }
+kept
+kept
+touch -d '2001-01-01' nanogpt.so
+kept
