@@ -50,6 +50,7 @@ struct cli_command {
 int cmd_env(struct cli *cli, int argc, char **argv);
 int cmd_export_onnx(struct cli *cli, int argc, char **argv);
 int cmd_inspect(struct cli *cli, int argc, char **argv);
+int cmd_optimize(struct cli *cli, int argc, char **argv);
 int cmd_quantize(struct cli *cli, int argc, char **argv);
 int cmd_run(struct cli *cli, int argc, char **argv);
 int cmd_tokenize(struct cli *cli, int argc, char **argv);

@@ -7,6 +7,7 @@
 #include "cli/opt.h"
 
 #include <optimum/export.h>
+#include <optimum/optimize.h>
 #include <optimum/quantize.h>
 
 static const char summary[] = "Export a checkpoint to ONNX files that ONNX Runtime, Optimum's "
@@ -44,6 +45,8 @@ struct args {
     struct om_export_opts o;
     struct om_quant_config config;
     const char *quantize;
+    struct om_optimize_config levels;
+    const char *optimize;
     int weights, weights_dtype, linear, decoder, dtype, framework;
     int64_t opset;
     double atol;
@@ -74,7 +77,11 @@ static int list(struct cli *cli)
 /* Options whose value decides whether they mean anything here. */
 static int check_args(struct cli *cli, const struct args *a)
 {
-    if (a->device != NULL && strcmp(a->device, "cpu") != 0)
+    if (a->optimize != NULL && strcmp(a->optimize, "O4") == 0 &&
+        (a->device == NULL || strncmp(a->device, "cuda", 4) != 0))
+        return cli_usage_error(cli, "--optimize O4 is for GPUs: give --device cuda, too");
+    if (a->device != NULL && strcmp(a->device, "cpu") != 0 &&
+        (a->optimize == NULL || strcmp(a->optimize, "O4") != 0))
         return cli_usage_error(
             cli,
             "--device %s is not applicable: the export does not run on a device, and its files "
@@ -180,6 +187,11 @@ int cmd_export_onnx(struct cli *cli, int argc, char **argv)
             "write the files quantized: arm64, avx2, avx512, avx512_vnni, ppc64le (dynamic int8), "
             "int4, int8 (weights in blocks), float16",
             0),
+        OPT_STR(
+            0, "optimize", &a.optimize, "LEVEL",
+            "write the files optimized: O1 (no fusions), O2 (ONNX Runtime's fused operators), O3 "
+            "(Gelu approximated), O4 (float16, needs --device cuda)",
+            0),
         OPT_FLAG(0, "no-constant-folding", &a.o.no_constant_folding,
                  "keep nodes whose inputs are constant"),
         OPT_FLAG(0, "durable", &a.o.durable, "wait until the files are on the disk"),
@@ -235,9 +247,6 @@ int cmd_export_onnx(struct cli *cli, int argc, char **argv)
           .metavar = "DEVICE",
           .help = "",
           .flags = OPT_HIDDEN },
-        OPT_REFUSED("optimize", "LEVEL",
-                    "this version writes plain ONNX operators; ONNX Runtime fuses them when it "
-                    "loads the file"),
         OPT_REFUSED("trust-remote-code", NULL, "no code of a checkpoint is ever run"),
         OPT_REFUSED("model-kwargs", "JSON", "no model is called; change config.json instead"),
         OPT_REFUSED("slim", NULL, "the graph is written without redundant operators"),
@@ -257,6 +266,11 @@ int cmd_export_onnx(struct cli *cli, int argc, char **argv)
         if (om_quant_preset(a.quantize, &a.config, &err) < 0)
             return cli_report(cli, &err);
         a.o.quantize = &a.config;
+    }
+    if (a.optimize != NULL) {
+        if (om_optimize_level(a.optimize, &a.levels, &err) < 0)
+            return cli_report(cli, &err);
+        a.o.optimize = &a.levels;
     }
     if (om_export_run(cli->ctx, &a.o, &err) < 0)
         return cli_report(cli, &err);

@@ -14,6 +14,7 @@
 
 static const struct cli_command commands[] = {
     { "export onnx", cmd_export_onnx, "export a checkpoint to ONNX", true },
+    { "onnxruntime optimize", cmd_optimize, "fuse operators of .onnx files", false },
     { "onnxruntime quantize", cmd_quantize, "make the weights of .onnx files smaller", false },
     { "pipeline", cmd_pipeline, "answer, classify, label, compare, write: a model on texts", true },
     { "chat", cmd_chat, "talk with a model", true },

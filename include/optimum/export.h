@@ -57,6 +57,7 @@ struct om_shapes {
     int64_t num_choices;     /* 4 */
 };
 
+struct om_optimize_config;
 struct om_quant_config;
 
 /* Strings are borrowed for the call. */
@@ -92,6 +93,9 @@ struct om_export_opts {
     /* NULL: no quantization. Else the files are written quantized, beside an ort_config.json; nothing is validated. A
      * configuration of static quantization is refused, and safetensors as the place of weights. See <optimum/quantize.h>. */
     const struct om_quant_config *quantize;
+    /* NULL: plain ONNX operators. Else the files are written optimized, beside an ort_config.json; with fp16 nothing is
+     * validated. safetensors as the place of weights is refused. See <optimum/optimize.h>. */
+    const struct om_optimize_config *optimize;
     const char *dump_ir;     /* file that receives the graphs as text, NULL: none */
     const char *token;       /* of the Hub; NULL: HF_TOKEN or the file that `hf auth login` writes; "": none */
     bool local_files_only;   /* never ask the Hub: what its cache has must do */

@@ -80,7 +80,8 @@ static int run(struct om_job *job, struct om_verdict *v, struct om_error *err)
     OM_TRY(om_job_build(job, err));
     OM_TRY(om_job_stage(job, err));
     OM_TRY(om_job_publish(job, err));
-    if (job->opts->quantize == NULL) /* numbers differ by design */
+    if (job->opts->quantize == NULL && !(job->opts->optimize != NULL && job->opts->optimize->fp16))
+        /* else numbers differ by design */
         OM_TRY(om_job_validate(job, v, err));
     return conclude(job, v, err);
 }
@@ -98,6 +99,18 @@ static int check_quantize(const struct om_export_opts *o, struct om_error *err)
     if (o->validation == OM_VALIDATE_ALWAYS)
         return om_fail(err, OM_E_USAGE, "a quantized export is not validated");
     return om_quant_config_check(o->quantize, err);
+}
+
+static int check_optimize(const struct om_export_opts *o, struct om_error *err)
+{
+    if (o->weights == OM_WEIGHTS_SAFETENSORS)
+        return om_fail(err, OM_E_USAGE,
+                       "an optimized model has weights of its own: choose embedded or external");
+    if (o->optimize->fp16 && o->validation == OM_VALIDATE_ALWAYS)
+        return om_fail(err, OM_E_USAGE, "an export optimized to float16 is not validated");
+    if (o->optimize->fp16 && o->quantize != NULL)
+        return om_fail(err, OM_E_USAGE, "float16 (O4) and quantization exclude each other");
+    return 0;
 }
 
 static int check_opts(const struct om_export_opts *o, struct om_error *err)
@@ -126,6 +139,8 @@ static int check_opts(const struct om_export_opts *o, struct om_error *err)
                        "the cache tell the first step from later ones");
     if (o->quantize != NULL)
         OM_TRY(check_quantize(o, err));
+    if (o->optimize != NULL)
+        OM_TRY(check_optimize(o, err));
     if (o->shapes.batch_size < 0 || o->shapes.sequence_length < 0 || o->shapes.num_choices < 0)
         return om_fail(err, OM_E_USAGE, "an example size is negative");
     return 0;

@@ -96,6 +96,12 @@ static int stage_data(struct om_job *job, struct om_error *err)
     return 0;
 }
 
+/* Files are written by way of a document. */
+static bool is_changed(const struct om_job *job)
+{
+    return job->opts->quantize != NULL || job->opts->optimize != NULL;
+}
+
 static int stage_model(struct om_job *job, struct om_job_file *f, struct om_error *err)
 {
     const struct om_onnx_opts opts = {
@@ -108,7 +114,7 @@ static int stage_model(struct om_job *job, struct om_job_file *f, struct om_erro
     const char *name = om_part_file(f->part);
 
     OM_TRY(om_out_open(&f->out, job->opts->out_dir, name, job->ctx, err));
-    if (job->opts->quantize != NULL) {
+    if (is_changed(job)) {
         const struct om_quant_output o = {
             .name = name,
             .out = &f->out,
@@ -116,7 +122,10 @@ static int stage_model(struct om_job *job, struct om_job_file *f, struct om_erro
             .location = OM_DATA_NAME,
         };
 
-        OM_TRY(om_quant_graph(job->ctx, job->opts->quantize, f->lowered, &opts, &o, err));
+        const struct om_quant_how how = { .optimize = job->opts->optimize,
+                                          .quantize = job->opts->quantize };
+
+        OM_TRY(om_quant_graph(job->ctx, &how, f->lowered, &opts, &o, err));
     } else {
         OM_TRY(om_onnx_write(f->lowered, &opts, &f->out, job->data, err));
     }
@@ -126,7 +135,7 @@ static int stage_model(struct om_job *job, struct om_job_file *f, struct om_erro
 /* Was anything written to model.onnx_data? */
 static bool data_written(const struct om_job *job)
 {
-    if (job->opts->quantize != NULL)
+    if (is_changed(job))
         return job->weights != OM_WEIGHTS_EMBEDDED && job->data_out.pos > 0;
     return job->data != NULL && !om_onnx_data_empty(job->data);
 }
@@ -247,7 +256,8 @@ static int stage_ort_config(struct om_job *job, struct om_error *err)
     struct om_buf text = OM_BUF_INIT(1u << 20);
     int rc;
 
-    om_quant_config_write(job->opts->quantize, job->weights == OM_WEIGHTS_EXTERNAL, &text);
+    om_quant_config_write(job->opts->quantize, job->opts->optimize,
+                          job->weights == OM_WEIGHTS_EXTERNAL, &text);
     rc = om_buf_check(&text, err);
     if (rc == 0)
         rc = stage_bytes(job, "ort_config.json", om_buf_sv(&text), err);
@@ -343,7 +353,7 @@ int om_job_stage(struct om_job *job, struct om_error *err)
     discard_leftovers(job);
     job->in_place = om_file_same(job->dir, job->opts->out_dir);
     OM_TRY(stage_data(job, err));
-    if (job->opts->quantize != NULL)
+    if (is_changed(job))
         OM_TRY(stage_ort_config(job, err));
     for (size_t i = 0; i < job->n_files; i++)
         OM_TRY(stage_model(job, &job->files[i], err));

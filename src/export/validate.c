@@ -8,6 +8,8 @@
 
 #include "base/half.h"
 #include "export/job.h"
+
+#include <optimum/optimize.h>
 #include "ref/ref.h"
 
 #include <optimum/session.h>
@@ -302,6 +304,8 @@ static int validate_file(struct om_job *job, struct om_job_file *f, struct om_ve
 
     c.path = om_path_join(&job->arena, job->opts->out_dir, om_part_file(f->part));
     c.tolerance = default_tolerances[job->arch.compute];
+    if (job->opts->optimize != NULL && job->opts->optimize->enable_gelu_approximation)
+        c.tolerance = default_tolerances[OM_F16];
     if (job->opts->atol >= 0.0)
         c.tolerance = (struct om_tolerance){ .atol = job->opts->atol };
     if (c.path == NULL)

@@ -134,7 +134,12 @@ int om_doc_attr_int(const struct om_doc_node *n, const char *name, int64_t *valu
                     struct om_error *err);
 int om_doc_attr_float(const struct om_doc_node *n, const char *name, float *value,
                       struct om_error *err);
+/* A list of integers: its length, at most cap of them in values. Without the attribute: 0. */
+int om_doc_attr_ints(const struct om_doc_node *n, const char *name, int64_t *values, size_t cap,
+                     size_t *len, struct om_error *err);
+bool om_doc_attr_is(const struct om_doc_attr *a, const char *text); /* a string attribute */
 /* Set an attribute. */
+bool om_doc_put_float(struct om_doc *d, struct om_doc_node *n, const char *name, float value);
 bool om_doc_put_int(struct om_doc *d, struct om_doc_node *n, const char *name, int64_t value);
 bool om_doc_put_ints(struct om_doc *d, struct om_doc_node *n, const char *name,
                      const int64_t *values, size_t len);

@@ -153,6 +153,22 @@ int om_doc_attr_float(const struct om_doc_node *n, const char *name, float *valu
     return a ? om_pb_read(a->message, rules, 1, value, err) : 0;
 }
 
+int om_doc_attr_ints(const struct om_doc_node *n, const char *name, int64_t *values, size_t cap,
+                     size_t *len, struct om_error *err)
+{
+    const struct om_doc_attr *const a = om_doc_attr(n, name);
+
+    *len = 0;
+    return a ? om_pb_ints(a->message, PB_ATTR_INTS, values, cap, len, err) : 0;
+}
+
+bool om_doc_attr_is(const struct om_doc_attr *a, const char *text)
+{
+    om_sv rest = a->message, found;
+
+    return om_pb_next_bytes(&rest, PB_ATTR_S, &found, NULL) > 0 && om_sv_is(found, text);
+}
+
 bool om_doc_drop_attr(struct om_doc_node *n, const char *name)
 {
     uint32_t kept = 0;
@@ -210,6 +226,19 @@ bool om_doc_put_int(struct om_doc *d, struct om_doc_node *n, const char *name, i
     om_wire_put_int(&b, PB_ATTR_I, value);
     om_wire_put_int(&b, PB_ATTR_TYPE, PB_TYPE_INT);
     ok = put_attr(d, n, name, PB_TYPE_INT, &b);
+    om_buf_release(&b);
+    return ok;
+}
+
+bool om_doc_put_float(struct om_doc *d, struct om_doc_node *n, const char *name, float value)
+{
+    struct om_buf b = OM_BUF_INIT(4096);
+    bool ok;
+
+    om_wire_put_bytes(&b, PB_ATTR_NAME, om_sv_str(name));
+    om_wire_put_float(&b, PB_ATTR_F, value);
+    om_wire_put_int(&b, PB_ATTR_TYPE, PB_TYPE_FLOAT);
+    ok = put_attr(d, n, name, PB_TYPE_FLOAT, &b);
     om_buf_release(&b);
     return ok;
 }

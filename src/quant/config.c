@@ -339,10 +339,52 @@ static void write_int8(const struct om_quant_config *c, struct om_buf *b)
     om_buf_printf(b, "    \"weights_symmetric\": %s\n", flag(c->weights_symmetric));
 }
 
-void om_quant_config_write(const struct om_quant_config *c, bool external, struct om_buf *b)
+static void write_optimization(const struct om_optimize_config *c, struct om_buf *b)
 {
-    om_buf_adds(b, "{\n  \"one_external_file\": true,\n  \"opset\": null,\n"
-                   "  \"optimization\": {},\n  \"quantization\": {\n");
+    const struct {
+        const char *key;
+        bool value;
+    } flags[] = {
+        { "disable_attention_fusion", true },
+        { "disable_bias_add_fusion", false },
+        { "disable_bias_gelu_fusion", c->disable_bias_gelu },
+        { "disable_bias_skip_layer_norm_fusion", c->disable_bias_skip_layer_norm },
+        { "disable_bias_splitgelu_fusion", false },
+        { "disable_embed_layer_norm_fusion", true },
+        { "disable_gelu_fusion", c->disable_gelu },
+        { "disable_group_norm_fusion", true },
+        { "disable_layer_norm_fusion", c->disable_layer_norm },
+        { "disable_nhwc_conv", false },
+        { "disable_packed_kv", true },
+        { "disable_packed_qkv", false },
+        { "disable_rotary_embeddings", true },
+        { "disable_shape_inference", false },
+        { "disable_skip_group_norm_fusion", false },
+        { "disable_skip_layer_norm_fusion", c->disable_skip_layer_norm },
+        { "enable_gelu_approximation", c->enable_gelu_approximation },
+        { "enable_gemm_fast_gelu_fusion", false },
+        { "enable_transformers_specific_optimizations",
+          c->enable_transformers_specific_optimizations },
+        { "fp16", c->fp16 },
+        { "no_attention_mask", false },
+        { "optimize_for_gpu", c->optimize_for_gpu },
+    };
+
+    om_buf_adds(b, "{\n");
+    for (size_t i = 0; i < OM_COUNT(flags); i++) {
+        if (strcmp(flags[i].key, "optimize_for_gpu") == 0)
+            om_buf_printf(b, "    \"optimization_level\": %d,\n", c->optimization_level);
+        om_buf_printf(b, "    \"%s\": %s,\n", flags[i].key, flag(flags[i].value));
+    }
+    om_buf_adds(b, "    \"use_group_norm_channels_first\": false,\n"
+                   "    \"use_mask_index\": false,\n"
+                   "    \"use_multi_head_attention\": false,\n"
+                   "    \"use_raw_attention_mask\": false\n  }");
+}
+
+static void write_quantization(const struct om_quant_config *c, struct om_buf *b)
+{
+    om_buf_adds(b, "{\n");
     switch (c->method) {
     case OM_QUANT_DYNAMIC:
     case OM_QUANT_STATIC:
@@ -355,5 +397,95 @@ void om_quant_config_write(const struct om_quant_config *c, bool external, struc
         write_float16(c, b);
         break;
     }
-    om_buf_printf(b, "  },\n  \"use_external_data_format\": %s\n}\n", flag(external));
+    om_buf_adds(b, "  }");
+}
+
+void om_quant_config_write(const struct om_quant_config *c, const struct om_optimize_config *o,
+                           bool external, struct om_buf *b)
+{
+    om_buf_adds(b, "{\n  \"one_external_file\": true,\n  \"opset\": null,\n"
+                   "  \"optimization\": ");
+    if (o)
+        write_optimization(o, b);
+    else
+        om_buf_adds(b, "{}");
+    om_buf_adds(b, ",\n  \"quantization\": ");
+    if (c)
+        write_quantization(c, b);
+    else
+        om_buf_adds(b, "{}");
+    om_buf_printf(b, ",\n  \"use_external_data_format\": %s\n}\n", flag(external));
+}
+
+/* ---- optimization ---- */
+
+int om_optimize_level(const char *name, struct om_optimize_config *config, struct om_error *err)
+{
+    static const char *const names[] = { "O1", "O2", "O3", "O4" };
+
+    for (int i = 0; i < 4; i++) {
+        if (strcmp(name, names[i]) != 0)
+            continue;
+        *config = (struct om_optimize_config)OM_OPTIMIZE_CONFIG_INIT;
+        config->optimization_level = i == 0 ? 1 : 2;
+        config->enable_transformers_specific_optimizations = i > 0;
+        config->enable_gelu_approximation = i > 1;
+        config->fp16 = config->optimize_for_gpu = i == 3;
+        config->disable_skip_layer_norm = i < 3; /* loses on CPUs: fuse/fuse.c */
+        return 0;
+    }
+    return om_fail(err, OM_E_USAGE, "optimization level \"%s\": expected O1, O2, O3 or O4", name);
+}
+
+static int read_optimization(const struct om_json *o, struct om_optimize_config *c,
+                             struct om_error *err)
+{
+    const struct {
+        const char *key;
+        bool *value;
+    } flags[] = {
+        { "disable_bias_gelu_fusion", &c->disable_bias_gelu },
+        { "disable_bias_skip_layer_norm_fusion", &c->disable_bias_skip_layer_norm },
+        { "disable_gelu_fusion", &c->disable_gelu },
+        { "disable_layer_norm_fusion", &c->disable_layer_norm },
+        { "disable_skip_layer_norm_fusion", &c->disable_skip_layer_norm },
+        { "enable_gelu_approximation", &c->enable_gelu_approximation },
+        { "enable_transformers_specific_optimizations",
+          &c->enable_transformers_specific_optimizations },
+        { "fp16", &c->fp16 },
+        { "optimize_for_gpu", &c->optimize_for_gpu },
+    };
+    const struct om_json *const level = om_json_get(o, "optimization_level");
+    int64_t v = c->optimization_level;
+
+    for (size_t i = 0; i < OM_COUNT(flags); i++)
+        OM_TRY(read_flag(o, flags[i].key, flags[i].value, err));
+    if (om_json_kind(level) != OM_JSON_NULL &&
+        (!om_json_i64(level, &v) || (v != 0 && v != 1 && v != 2 && v != 99)))
+        return om_fail(err, OM_E_CONFIG, "\"optimization_level\" is not 0, 1, 2 or 99");
+    c->optimization_level = (int)v;
+    return 0;
+}
+
+int om_optimize_config_read(const char *path, struct om_optimize_config *config, bool *external,
+                            struct om_error *err)
+{
+    const struct om_json *o;
+    struct om_json *doc = NULL;
+    int rc = om_json_read(path, OM_JSON_LAST_WINS, &doc, err);
+
+    if (rc < 0)
+        return rc;
+    *config = (struct om_optimize_config)OM_OPTIMIZE_CONFIG_INIT;
+    o = om_json_get(doc, "optimization");
+    if (!o && om_json_get(doc, "optimization_level"))
+        o = doc;
+    if (om_json_kind(o) != OM_JSON_OBJECT || om_json_len(o) == 0)
+        rc = om_fail(err, OM_E_CONFIG, "there is no \"optimization\" object");
+    if (rc == 0)
+        rc = read_flag(doc, "use_external_data_format", external, err);
+    if (rc == 0)
+        rc = read_optimization(o, config, err);
+    om_json_free(doc);
+    return om_wrap(err, rc, "%s", path);
 }

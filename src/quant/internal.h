@@ -44,11 +44,15 @@ struct om_quant_job {
 };
 
 struct om_quant_file;
-/* Rewrite j->doc and measure its weights: it can be written then. */
+/* j->doc with fewer nodes; shapes: of its graph, or NULL. */
+int om_optimize_job_run(struct om_quant_job *j, const struct om_optimize_config *c,
+                        const struct om_graph *shapes, struct om_quant_file *f);
+/* Rewrite j->doc and measure its weights: it can be written then. f: what is to be counted. */
+int om_quant_job_change(struct om_quant_job *j);
 int om_quant_job_run(struct om_quant_job *j, struct om_quant_file *f);
 void om_quant_job_release(struct om_quant_job *j); /* all but the document and the arena */
 
-int om_quant_no_memory(struct om_quant_job *j);
+int om_quant_no_memory(const struct om_quant_job *j);
 /* Does the configuration want the node? name: as the lists may call it. */
 bool om_quant_wants(const struct om_quant_job *j, om_sv op, om_sv name);
 /* The same for a Gemm, which is quantized as a MatMul called NAME_MatMul. */
@@ -72,6 +76,8 @@ int om_quant_static(struct om_quant_job *j);
 /* The lists that a configuration read from a file lives in. */
 int om_quant_config_read(struct om_arena *a, const char *path, struct om_quant_config *config,
                          bool *external, struct om_error *err);
+int om_optimize_config_read(const char *path, struct om_optimize_config *config, bool *external,
+                            struct om_error *err);
 /* The operators that a configuration without a list means; NULL-terminated. */
 const char *const *om_quant_default_operators(const struct om_quant_config *c);
 

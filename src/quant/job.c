@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-int om_quant_no_memory(struct om_quant_job *j)
+int om_quant_no_memory(const struct om_quant_job *j)
 {
     return om_fail(j->err, OM_E_NOMEM, "out of memory");
 }

@@ -1,7 +1,9 @@
-/* src/quant/quant.h: quantization on the way from a graph to a file, for the export. */
+/* src/quant/quant.h: optimization and quantization on the way from a graph to a file,
+ * for the export. */
 #ifndef OM_QUANT_H
 #define OM_QUANT_H
 
+#include <optimum/optimize.h>
 #include <optimum/quantize.h>
 
 #include "onnx/onnx.h"
@@ -17,14 +19,21 @@ struct om_quant_output {
     const char *location; /* how the model calls data's file */
 };
 
-/* Write g, lowered and finished, quantized; its weights are read once, where they lie. What changed
- * is logged. */
-int om_quant_graph(struct om_ctx *ctx, const struct om_quant_config *config,
-                   const struct om_graph *g, const struct om_onnx_opts *opts,
-                   const struct om_quant_output *o, struct om_error *err);
+/* What is done to a model before it is written; NULL: not that. Optimizations come first. */
+struct om_quant_how {
+    const struct om_optimize_config *optimize;
+    const struct om_quant_config *quantize;
+};
 
-/* ort_config.json. */
-void om_quant_config_write(const struct om_quant_config *c, bool external, struct om_buf *b);
+/* Write g, lowered and finished, optimized or quantized; its weights are read once, where they lie.
+ * What changed is logged. */
+int om_quant_graph(struct om_ctx *ctx, const struct om_quant_how *how, const struct om_graph *g,
+                   const struct om_onnx_opts *opts, const struct om_quant_output *o,
+                   struct om_error *err);
+
+/* ort_config.json; NULL: an empty object. */
+void om_quant_config_write(const struct om_quant_config *c, const struct om_optimize_config *o,
+                           bool external, struct om_buf *b);
 int om_quant_config_check(const struct om_quant_config *c, struct om_error *err);
 
 #endif

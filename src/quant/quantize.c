@@ -4,6 +4,7 @@
 #include <optimum/version.h>
 
 #include "onnx/onnx.h"
+#include "quant/files.h"
 #include "quant/quant.h"
 #include "quant/report.h"
 
@@ -100,42 +101,66 @@ void om_quant_job_release(struct om_quant_job *j)
     free(j->layers);
 }
 
+int om_quant_job_change(struct om_quant_job *j)
+{
+    OM_TRY(init_job(j));
+    OM_TRY(rewrite(j));
+    return finish_doc(j);
+}
+
 int om_quant_job_run(struct om_quant_job *j, struct om_quant_file *f)
 {
     OM_TRY(om_quant_count_operators(f, j->doc, false, j->err));
-    OM_TRY(init_job(j));
-    OM_TRY(rewrite(j));
-    OM_TRY(finish_doc(j));
+    OM_TRY(om_quant_job_change(j));
     return om_quant_count_operators(f, j->doc, true, j->err);
 }
 
 /* ---- graphs of an export ---- */
 
-static int quantize_shell(const struct om_quant_output *o, struct om_quant_job *j,
-                          const struct om_file *shell, const struct om_graph *g,
-                          struct om_quant_report *r)
+/* One step of how, with lines in the log. */
+static int run_step(struct om_quant_job *j, const struct om_quant_how *how, bool optimize,
+                    const struct om_graph *g, const char *name)
+{
+    struct om_quant_report report = { .files = NULL };
+    struct om_quant_file *f;
+    int rc = om_quant_report_add(&report, name, name, &f, j->err);
+
+    if (rc == 0 && optimize)
+        rc = om_optimize_job_run(j, how->optimize, g, f);
+    else if (rc == 0)
+        rc = om_quant_job_run(j, f);
+    if (rc == 0 && !optimize)
+        rc = om_quant_report_layers(f, j, j->err);
+    if (rc == 0)
+        om_quant_report_log(j->ctx, &report);
+    om_quant_report_release(&report);
+    return rc;
+}
+
+static int change_shell(const struct om_quant_output *o, struct om_quant_job *j,
+                        const struct om_quant_how *how, const struct om_file *shell,
+                        const struct om_graph *g)
 {
     const struct om_doc_write_opts w = { .data = o->data,
                                          .location = o->location,
                                          .external_min = OM_QUANT_EXTERNAL_MIN };
-    struct om_quant_file *f;
 
     OM_TRY(om_doc_parse_shell(j->arena, shell, g, &j->doc, j->err));
-    OM_TRY(om_quant_report_add(r, o->name, o->name, &f, j->err));
-    OM_TRY(om_quant_job_run(j, f));
-    OM_TRY(om_doc_write(j->doc, &w, o->out, j->err));
-    return om_quant_report_layers(f, j, j->err);
+    if (how->optimize)
+        OM_TRY(run_step(j, how, true, g, o->name));
+    if (how->quantize)
+        OM_TRY(run_step(j, how, false, g, o->name));
+    return om_doc_write(j->doc, &w, o->out, j->err);
 }
 
-int om_quant_graph(struct om_ctx *ctx, const struct om_quant_config *config,
-                   const struct om_graph *g, const struct om_onnx_opts *opts,
-                   const struct om_quant_output *o, struct om_error *err)
+int om_quant_graph(struct om_ctx *ctx, const struct om_quant_how *how, const struct om_graph *g,
+                   const struct om_onnx_opts *opts, const struct om_quant_output *o,
+                   struct om_error *err)
 {
-    struct om_arena arena = OM_ARENA_INIT((size_t)4 << 30);
+    struct om_arena arena = OM_ARENA_INIT(OM_QUANT_ARENA_MAX);
     struct om_buf text = OM_BUF_INIT(INT32_MAX);
-    struct om_quant_report report = { .files = NULL };
     struct om_quant_job j = {
-        .ctx = ctx, .config = config, .arena = &arena, .want_errors = true, .err = err
+        .ctx = ctx, .config = how->quantize, .arena = &arena, .want_errors = true, .err = err
     };
     int rc = om_onnx_write_shell(g, opts, &text, err);
 
@@ -144,13 +169,10 @@ int om_quant_graph(struct om_ctx *ctx, const struct om_quant_config *config,
                                        .data = (const uint8_t *)text.ptr,
                                        .size = text.len };
 
-        rc = quantize_shell(o, &j, &shell, g, &report);
+        rc = change_shell(o, &j, how, &shell, g);
     }
-    if (rc == 0)
-        om_quant_report_log(ctx, &report);
     om_quant_job_release(&j);
     om_doc_close(j.doc);
-    om_quant_report_release(&report);
     om_buf_release(&text);
     om_arena_release(&arena);
     return om_wrap(err, rc, "%s", o->name);

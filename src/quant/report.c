@@ -189,15 +189,17 @@ void om_quant_report_log(struct om_ctx *ctx, const struct om_quant_report *r)
         before += f->ops[i].before;
         after += f->ops[i].after;
     }
-    if (f->converted == 0)
+    if (f->converted == 0 && !f->optimized)
         om_log(ctx, OM_LOG_WARNING, "%s: no node was quantized", f->name);
     om_log(ctx, OM_LOG_INFO, "%s -> %s", f->name, f->target);
     om_log(ctx, OM_LOG_INFO, "\t- bytes: %" PRIu64 " -> %" PRIu64 " (%.1f %%)", f->size_before,
            f->size_after,
            f->size_before > 0 ? 100.0 * (double)f->size_after / (double)f->size_before : 0.0);
-    om_log(ctx, OM_LOG_INFO, "\t- nodes: %" PRIu64 " -> %" PRIu64 ", of which %zu were quantized",
-           before, after, f->converted);
+    om_log(ctx, OM_LOG_INFO, "\t- nodes: %" PRIu64 " -> %" PRIu64 ", of which %zu were %s", before,
+           after, f->converted, f->optimized ? "fused" : "quantized");
     log_operators(ctx, f);
+    if (f->optimized)
+        return;
     om_log(ctx, OM_LOG_INFO, "\t- weights: %zu were quantized", f->n_weights);
     log_weights(ctx, f);
 }

@@ -35,6 +35,7 @@ struct om_quant_file {
     struct om_quant_difference *differences; /* none: not compared */
     size_t n_differences;
     size_t converted;
+    bool optimized; /* not quantized: patterns were fused */
 };
 
 struct om_quant_report {

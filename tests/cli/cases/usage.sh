@@ -20,6 +20,6 @@ status $e -m ck --dtype fp8 out
 status $e -m ck --device cuda out
 status $e -m ck --variant split out
 status $e -m ck -z out
-for o in --optimize=O2 --trust-remote-code --model-kwargs={} --slim --dynamo; do status $e -m ck $o out; done
+for o in --trust-remote-code --model-kwargs={} --slim --dynamo; do status $e -m ck $o out; done
 status $CLI run model.onnx
 ls

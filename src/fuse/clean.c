@@ -1,0 +1,204 @@
+/* src/fuse/clean.c: what computes nothing: constants, copies, casts to the type that is there,
+ * nodes that another node computes as well, shapes that are numbers. */
+#include <stdlib.h>
+
+#include "fuse/internal.h"
+
+#define KEY_MAX (1u << 20)
+
+static const char *const random_ops[] = { "RandomNormal",  "RandomNormalLike",
+                                          "RandomUniform", "RandomUniformLike",
+                                          "Multinomial",   "Bernoulli",
+                                          "Dropout" };
+
+static bool is_random(const struct om_doc_node *n)
+{
+    for (size_t i = 0; i < OM_COUNT(random_ops); i++)
+        if (om_sv_is(n->op, random_ops[i]))
+            return true;
+    return false;
+}
+
+/* ---- constants ---- */
+
+static int hoist_constant(struct fuse *f, struct om_doc_node *n)
+{
+    const struct om_doc_attr *const a = om_doc_attr(n, "value");
+    struct om_doc_tensor t, *kept;
+
+    if (!fz_is(n, "", "Constant") || !a || n->n_out != 1 || fz_is_output(f, n->out[0]))
+        return 0;
+    OM_TRY(om_doc_attr_tensor(f->d, a, &t, f->err));
+    kept = om_doc_add_tensor(f->d, f->g);
+    if (!kept)
+        return fz_no_memory(f);
+    /* The message has another name, or none: only its elements are taken. */
+    if (t.message.ptr && !t.data) {
+        struct om_weight *const w = om_arena_alloc(f->d->arena, sizeof(*w));
+
+        if (!w)
+            return fz_no_memory(f);
+        if (om_doc_weight(f->d, &t, w, NULL) < 0) {
+            f->g->tensors.len--;
+            return 0;
+        }
+        w->name = n->out[0];
+        t.message = (om_sv){ NULL, 0 };
+        t.weight = w;
+    }
+    *kept = t;
+    kept->name = n->out[0];
+    fz_kill(f, n);
+    return 0;
+}
+
+/* An integer vector whose elements follow from constants alone. */
+static int fold_shape(struct fuse *f, struct om_doc_node *n)
+{
+    const struct om_value *v;
+    int64_t wide[64];
+    int32_t narrow[64];
+
+    if (n->n_out != 1 || n->domain.len > 0 || fz_is_output(f, n->out[0]) || is_random(n))
+        return 0;
+    v = fz_shape(f, n->out[0]);
+    if (!v || !v->content || v->rank > 1 || v->n_content > OM_COUNT(wide) ||
+        (v->dtype != OM_I64 && v->dtype != OM_I32))
+        return 0;
+    for (uint32_t i = 0; i < v->n_content; i++) {
+        if (!om_dim_is_const(f->shapes->dims, v->content[i], &wide[i]) ||
+            (v->dtype == OM_I32 && wide[i] != (int32_t)wide[i]))
+            return 0;
+        narrow[i] = (int32_t)wide[i];
+    }
+    if (!om_doc_add_const(f->d, f->g, n->out[0], om_dtype_onnx(v->dtype),
+                          &(int64_t){ (int64_t)v->n_content }, v->rank,
+                          v->dtype == OM_I64 ? (const void *)wide : narrow))
+        return fz_no_memory(f);
+    fz_kill(f, n);
+    return 0;
+}
+
+/* ---- copies ---- */
+
+static bool is_copy(const struct fuse *f, const struct om_doc_node *n)
+{
+    int64_t to;
+
+    if (n->domain.len > 0 || n->n_in == 0 || n->in[0].len == 0)
+        return false;
+    if (om_sv_is(n->op, "Identity"))
+        return n->n_in == 1 && n->n_out == 1;
+    if (om_sv_is(n->op, "Dropout")) /* without training_mode; the mask is not wanted */
+        return n->n_in < 3 && n->n_out == 1 && f->opset >= 12;
+    return om_sv_is(n->op, "Cast") && n->n_in == 1 && n->n_out == 1 && fz_int(n, "to", 0, &to) &&
+           to != 0 && to == om_doc_types_find(f->types, f->g, n->in[0]);
+}
+
+static int drop_copy(struct fuse *f, struct om_doc_node *n)
+{
+    if (!is_copy(f, n) || fz_is_output(f, n->out[0]))
+        return 0;
+    OM_TRY(fz_alias(f, n->out[0], n->in[0]));
+    fz_kill(f, n);
+    return 0;
+}
+
+/* ---- equal nodes ---- */
+
+static bool may_share(const struct fuse *f, const struct om_doc_node *n)
+{
+    if ((n->domain.len > 0 && !om_sv_is(n->domain, "com.microsoft")) || n->n_out == 0 ||
+        is_random(n))
+        return false;
+    for (uint32_t i = 0; i < n->n_attrs; i++)
+        if (n->attrs[i].n_graphs > 0)
+            return false;
+    for (uint32_t i = 0; i < n->n_out; i++)
+        if (fz_is_output(f, n->out[i]))
+            return false;
+    return true;
+}
+
+static void add_part(struct om_buf *b, om_sv part)
+{
+    om_buf_printf(b, "%zu:", part.len);
+    om_buf_add(b, part.ptr, part.len);
+}
+
+/* Operator, operands, attributes, and which results there are. */
+static void write_key(struct om_buf *b, const struct om_doc_node *n)
+{
+    add_part(b, n->domain);
+    add_part(b, n->op);
+    for (uint32_t i = 0; i < n->n_in; i++)
+        add_part(b, n->in[i]);
+    om_buf_addc(b, '/');
+    for (uint32_t i = 0; i < n->n_out; i++)
+        om_buf_addc(b, n->out[i].len > 0 ? '+' : '-');
+    for (uint32_t i = 0; i < n->n_attrs; i++)
+        add_part(b, n->attrs[i].message);
+}
+
+static int share_node(struct fuse *f, struct om_map *seen, uint32_t at, struct om_doc_node *n)
+{
+    struct om_buf b = OM_BUF_INIT(KEY_MAX);
+    const char *key;
+    uint32_t first;
+    om_sv text;
+    int rc = 0;
+
+    if (!may_share(f, n))
+        return 0;
+    write_key(&b, n);
+    text = om_buf_sv(&b);
+    if (b.failed) { /* too long an attribute to be compared */
+        om_buf_release(&b);
+        return 0;
+    }
+    if (om_map_get(seen, text, &first)) {
+        const struct om_doc_node *const same = &f->g->nodes.items[first];
+
+        for (uint32_t i = 0; i < n->n_out && rc == 0; i++)
+            if (n->out[i].len > 0)
+                rc = fz_alias(f, n->out[i], same->out[i]);
+        if (rc == 0)
+            fz_kill(f, n);
+    } else {
+        key = om_arena_copy(f->d->arena, text.ptr, text.len);
+        if (!key || om_map_put(seen, (om_sv){ key, text.len }, at) < 0)
+            rc = fz_no_memory(f);
+    }
+    om_buf_release(&b);
+    return rc;
+}
+
+static void read_aliases(struct fuse *f, struct om_doc_node *n)
+{
+    uint32_t at;
+
+    for (uint32_t i = 0; i < n->n_in; i++)
+        if (om_map_get(&f->aliases, n->in[i], &at))
+            n->in[i] = f->targets[at];
+}
+
+int fz_clean(struct fuse *f)
+{
+    struct om_map seen = OM_MAP_INIT;
+    int rc = 0;
+
+    for (size_t i = 0; i < f->g->nodes.len && rc == 0; i++) {
+        struct om_doc_node *const n = &f->g->nodes.items[i];
+
+        read_aliases(f, n);
+        rc = hoist_constant(f, n);
+        if (rc == 0 && !fz_is_dead(n))
+            rc = fold_shape(f, n);
+        if (rc == 0 && !fz_is_dead(n))
+            rc = drop_copy(f, n);
+        if (rc == 0 && !fz_is_dead(n))
+            rc = share_node(f, &seen, (uint32_t)i, n);
+    }
+    om_map_release(&seen);
+    return rc;
+}

@@ -1,0 +1,95 @@
+/* src/fuse/internal.h: one graph of a document while its patterns are looked for. */
+#ifndef OM_FUSE_INTERNAL_H
+#define OM_FUSE_INTERNAL_H
+
+#include "base/map.h"
+#include "fuse/fuse.h"
+
+enum { FZ_F32 = 1, FZ_I64 = 7, FZ_F16 = 10 }; /* TensorProto.DataType */
+
+struct fuse {
+    struct om_doc *d;
+    const struct om_optimize_config *config;
+    struct om_error *err;
+    int64_t opset; /* of the default domain */
+    size_t fused;
+
+    const struct om_graph *shapes;
+    struct om_map shape_of; /* names to values of shapes */
+    struct om_doc_types *types;
+
+    struct om_map uses; /* names to counts, over all graphs */
+    uint32_t *counts;
+    size_t n_counts, cap_counts;
+
+    struct om_map aliases; /* names that are read no more to what is read in their place */
+    om_sv *targets;
+    size_t n_targets, cap_targets;
+
+    struct om_doc_graph *g; /* at work */
+    struct om_map makers;   /* of g: names to indices of nodes */
+    struct om_map ports;    /* of g: outputs and inputs */
+};
+
+int fz_no_memory(struct fuse *f);
+
+/* ---- scope.c: names and who uses them ---- */
+
+int fz_count_uses(struct fuse *f);
+uint32_t fz_uses(const struct fuse *f, om_sv name);
+void fz_use(struct fuse *f, om_sv name, int by); /* of a name that was counted */
+int fz_enter(struct fuse *f, struct om_doc_graph *g);
+void fz_leave(struct fuse *f);
+bool fz_is_output(const struct fuse *f, om_sv name);
+
+/* n becomes another operator on other inputs; its outputs stay. */
+int fz_become(struct fuse *f, struct om_doc_node *n, const char *domain, const char *op,
+              const om_sv *in, uint32_t n_in);
+void fz_kill(struct fuse *f, struct om_doc_node *n); /* its outputs have another maker, or no use */
+bool fz_is_dead(const struct om_doc_node *n);
+/* Whoever reads name reads target from now on; by fz_resolve() at the end. */
+int fz_alias(struct fuse *f, om_sv name, om_sv target);
+int fz_resolve(struct fuse *f);
+/* Drop the nodes whose results nobody uses, in g and below. */
+void fz_sweep(struct fuse *f, struct om_doc_graph *g);
+
+/* ---- match.c: questions about a name ---- */
+
+/* The node of g that makes name as its first output and is such an operator of the default domain.
+ */
+struct om_doc_node *fz_made_by(const struct fuse *f, om_sv name, const char *op);
+bool fz_is(const struct om_doc_node *n, const char *domain, const char *op);
+/* The initializer that name stands for, wherever the graph is run from. */
+const struct om_doc_tensor *fz_const(const struct fuse *f, om_sv name);
+/* name is not computed in g. */
+bool fz_is_outer(const struct fuse *f, om_sv name);
+/* A constant of one element that has no axes, or does not add one. */
+bool fz_scalar(const struct fuse *f, om_sv name, double *v, double *tolerance);
+bool fz_is_scalar(const struct fuse *f, om_sv name, double v);
+/* The operand beside the constant v; false: there is none. */
+bool fz_beside(const struct fuse *f, const struct om_doc_node *n, double v, om_sv *x);
+bool fz_beside_name(const struct om_doc_node *n, om_sv name, om_sv *x);
+/* The factors of a product: Mul nodes opened, but for what is called stop. 0: more than max. */
+size_t fz_factors(const struct fuse *f, om_sv name, om_sv stop, om_sv *factors, size_t max);
+
+const struct om_value *fz_shape(const struct fuse *f, om_sv name);
+bool fz_same_shape(const struct fuse *f, om_sv a, om_sv b);
+/* The extent of the last axis; false: not known. */
+bool fz_last_dim(const struct fuse *f, om_sv name, int64_t *v);
+/* A vector as long as the last axis of x. */
+bool fz_is_row(const struct fuse *f, om_sv name, om_sv x);
+bool fz_is_float(const struct fuse *f, om_sv name); /* float32 or float16 */
+bool fz_int(const struct om_doc_node *n, const char *key, int64_t def, int64_t *v);
+bool fz_float(const struct om_doc_node *n, const char *key, double def, double *v);
+/* The node reduces the last axis, which stays. */
+bool fz_reduces_last(const struct fuse *f, const struct om_doc_node *n);
+
+/* ---- the rewrites of one node; they say by fz_become() what they did ---- */
+
+typedef int fz_rule(struct fuse *f, struct om_doc_node *n);
+
+int fz_clean(struct fuse *f); /* g: what computes nothing */
+fz_rule fz_layer_norm, fz_rms_norm, fz_skip_norm;
+fz_rule fz_gelu, fz_quick_gelu, fz_bias_gelu, fz_approximate_gelu;
+
+#endif

@@ -1,0 +1,149 @@
+/* src/quant/optimize.c: om_optimize_run(), and the same for one document. */
+#include <optimum/version.h>
+
+#include "fuse/fuse.h"
+#include "onnx/onnx.h"
+#include "quant/files.h"
+#include "quant/report.h"
+
+struct run {
+    struct om_ctx *ctx;
+    const struct om_optimize_opts *opts;
+    struct om_optimize_config config;
+    struct om_quant_files files;
+    struct om_quant_report report;
+};
+
+/* ---- one document ---- */
+
+/* The float16 half of O4, by the quantizer's conversion. */
+static int narrow(const struct om_quant_job *j)
+{
+    const struct om_quant_config half = { .struct_size = sizeof(half), .method = OM_QUANT_FLOAT16 };
+    struct om_quant_job inner = {
+        .ctx = j->ctx, .config = &half, .arena = j->arena, .doc = j->doc, .err = j->err
+    };
+    const int rc = om_quant_job_change(&inner);
+
+    om_quant_job_release(&inner);
+    return rc;
+}
+
+int om_optimize_job_run(struct om_quant_job *j, const struct om_optimize_config *c,
+                        const struct om_graph *shapes, struct om_quant_file *f)
+{
+    OM_TRY(om_quant_count_operators(f, j->doc, false, j->err));
+    f->optimized = true;
+    if (c->optimization_level > 0)
+        OM_TRY(om_fuse_doc(j->doc, shapes, c, &f->converted, j->err));
+    if (c->fp16)
+        OM_TRY(narrow(j));
+    j->doc->producer_name = OM_SVL("optimum.c");
+    j->doc->producer_version = OM_SVL(OM_VERSION);
+    return om_quant_count_operators(f, j->doc, true, j->err);
+}
+
+/* ---- the files ---- */
+
+static int optimize_doc(struct run *r, struct om_quant_job *j, const struct om_graph *shapes,
+                        const char *name)
+{
+    const char *const target = om_quant_files_target(&r->files, name);
+    struct om_quant_file *f;
+
+    if (!target)
+        return om_quant_no_memory(j);
+    OM_TRY(om_quant_report_add(&r->report, name, target, &f, j->err));
+    OM_TRY(om_optimize_job_run(j, &r->config, shapes, f));
+    OM_TRY(om_quant_files_write(&r->files, j->doc, target, j->err));
+    om_quant_report_log(r->ctx, &r->report);
+    return 0;
+}
+
+/* What inference finds out about the file; *g stays NULL where it cannot be read that way, which
+ * is no error: then only what needs no shapes is done. */
+static int read_shapes(struct om_arena *a, const char *path, struct om_onnx_file **file,
+                       struct om_graph **g, struct om_error *err)
+{
+    struct om_error why = OM_ERROR_INIT;
+    int rc = om_onnx_open(a, path, file, g, &why);
+
+    if (rc == OM_E_NOMEM)
+        rc = om_fail(err, OM_E_NOMEM, "out of memory");
+    else if (rc < 0)
+        rc = 0;
+    om_error_release(&why);
+    return rc;
+}
+
+static int optimize_file(struct run *r, const char *name, struct om_error *err)
+{
+    const char *const path = om_path_join(&r->files.arena, r->files.dir, name);
+    struct om_arena arena = OM_ARENA_INIT(OM_QUANT_ARENA_MAX);
+    struct om_quant_job j = { .ctx = r->ctx, .arena = &arena, .err = err };
+    struct om_onnx_file *file = NULL;
+    struct om_graph *shapes = NULL;
+    int rc = path ? om_doc_open(&arena, path, &j.doc, err) : om_quant_no_memory(&j);
+
+    if (rc == 0)
+        rc = read_shapes(&arena, path, &file, &shapes, err);
+    if (rc == 0) {
+        rc = optimize_doc(r, &j, shapes, name);
+        rc = om_wrap(err, rc, "%s", path);
+    }
+    om_graph_free(shapes);
+    om_onnx_close(file);
+    om_doc_close(j.doc);
+    om_arena_release(&arena);
+    return rc;
+}
+
+static int stage_companions(struct run *r, struct om_error *err)
+{
+    struct om_buf text = OM_BUF_INIT(1u << 20);
+    int rc;
+
+    om_quant_config_write(NULL, &r->config, r->files.external, &text);
+    rc = om_quant_files_companions(&r->files, &text, err);
+    om_buf_release(&text);
+    return rc;
+}
+
+static int run(struct run *r, struct om_error *err)
+{
+    if (r->opts->config)
+        r->config = *r->opts->config;
+    else if (r->opts->config_file)
+        OM_TRY(om_optimize_config_read(r->opts->config_file, &r->config, &r->files.external, err));
+    else
+        return om_fail(err, OM_E_USAGE, "no configuration was given");
+    OM_TRY(om_quant_files_find(&r->files, err));
+    for (size_t i = 0; i < r->files.n_models; i++)
+        OM_TRY(optimize_file(r, r->files.models[i], err));
+    OM_TRY(stage_companions(r, err));
+    OM_TRY(om_quant_files_publish(&r->files, err));
+    om_log(r->ctx, OM_LOG_INFO, "The optimized %s saved at: %s",
+           r->files.n_models == 1 ? "model was" : "models were", r->opts->out_dir);
+    return 0;
+}
+
+int om_optimize_run(struct om_ctx *ctx, const struct om_optimize_opts *opts, struct om_error *err)
+{
+    struct run r = { .ctx = ctx,
+                     .opts = opts,
+                     .files = { .ctx = ctx,
+                                .model = opts->model,
+                                .out_dir = opts->out_dir,
+                                .suffix = opts->suffix ? opts->suffix : "optimized",
+                                .weights = opts->weights,
+                                .durable = opts->durable,
+                                .arena = OM_ARENA_INIT(OM_QUANT_ARENA_MAX) } };
+    int rc;
+
+    if (!opts->model || !opts->out_dir)
+        return om_fail(err, OM_E_USAGE, "a model and an output directory are needed");
+    rc = run(&r, err);
+    om_quant_files_release(&r.files);
+    om_quant_report_release(&r.report);
+    return rc;
+}

@@ -1,0 +1,36 @@
+# Levels on a small BERT, what is said about it, and which files there are.
+ckpt bert/text-classification ckpt
+$CLI export onnx -q --model ckpt --task text-classification --no-validation onnx
+$CLI onnxruntime optimize --onnx_model onnx -O2 -o out
+ls out
+cat out/ort_config.json
+echo "--- approximated, from a configuration, in a file of its own"
+sed -e 's/"enable_gelu_approximation": false/"enable_gelu_approximation": true/' out/ort_config.json >config.json
+$CLI onnxruntime optimize --onnx_model onnx/model.onnx -c config.json --use_external_data_format -o out2 | grep Gelu
+ls out2
+$CLI onnxruntime optimize -q --onnx_model onnx -O3 -o out3
+grep -c approximation.*true out2/ort_config.json out3/ort_config.json
+echo "--- nothing to fuse"
+$CLI onnxruntime optimize --onnx_model onnx -O1 -o out1 | grep nodes
+echo "--- float16"
+$CLI onnxruntime optimize -q --onnx_model onnx -O4 -o out4
+grep -c '"fp16": true' out4/ort_config.json
+echo "--- refused"
+status $CLI onnxruntime optimize --onnx_model onnx -o out5
+status $CLI onnxruntime optimize --onnx_model onnx -O2 -c config.json -o out5
+status $CLI onnxruntime optimize --onnx_model onnx -O5 -o out5
+status $CLI onnxruntime optimize --onnx_model onnx -O2 -o onnx
+status $CLI onnxruntime optimize --onnx_model nowhere -O2 -o out5
+echo '{"optimization": {"fp16": 1}}' >bad.json
+status $CLI onnxruntime optimize --onnx_model onnx -c bad.json -o out5
+head -c 3000 onnx/model.onnx >cut.onnx
+status $CLI onnxruntime optimize --onnx_model cut.onnx -O2 -o out5
+echo "--- at export, in one pass"
+$CLI export onnx -q --model ckpt --task text-classification --no-validation --optimize O2 one
+ls one
+cmp one/ort_config.json out/ort_config.json && echo equal
+$CLI inspect one/model.onnx | grep -c com.microsoft
+status $CLI export onnx -q --model ckpt --optimize O4 two
+status $CLI export onnx -q --model ckpt --optimize O9 two
+status $CLI export onnx -q --model ckpt --optimize O2 --weights safetensors two
+$CLI export onnx -q --model ckpt --task text-classification --optimize O2 --quantize avx2 both && ls both

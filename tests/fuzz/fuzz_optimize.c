@@ -1,0 +1,79 @@
+/* tests/fuzz/fuzz_optimize.c: any bytes are refused with a message, or are a document that can be
+ * optimized at every level, into a file that is a document again. */
+#include <optimum/optimize.h>
+
+#include <unistd.h>
+
+#include "fuzz.h"
+#include "onnx/doc.h"
+
+static char dir[64];
+
+static void write_model(const uint8_t *data, size_t size)
+{
+    struct om_out out = OM_OUT_INIT;
+    struct om_error err = OM_ERROR_INIT;
+
+    if (dir[0] == '\0') {
+        strcpy(dir, "/tmp/fuzz_optimize_XXXXXX");
+        FUZZ_CHECK(mkdtemp(dir) != NULL);
+    }
+    FUZZ_CHECK(om_out_open(&out, dir, "m.onnx", NULL, &err) == 0);
+    FUZZ_CHECK(om_out_write(&out, data, size, &err) == 0);
+    FUZZ_CHECK(om_out_commit(&out, false, &err) == 0);
+}
+
+/* Is the file a document? */
+static void reread(const char *path)
+{
+    struct om_arena a = OM_ARENA_INIT(256u << 20);
+    struct om_error err = OM_ERROR_INIT;
+    struct om_doc *d = NULL;
+    const int rc = om_doc_open(&a, path, &d, &err);
+
+    if (rc < 0)
+        fprintf(stderr, "%s\n", om_error_text(&err));
+    FUZZ_CHECK(rc == 0);
+    FUZZ_CHECK(om_doc_size(d) != UINT64_MAX);
+    om_doc_close(d);
+    om_error_release(&err);
+    om_arena_release(&a);
+}
+
+static void optimize(const struct om_optimize_config *config)
+{
+    struct om_optimize_opts o = OM_OPTIMIZE_OPTS_INIT;
+    struct om_error err = OM_ERROR_INIT;
+    char model[96], out[96], path[128];
+    int rc;
+
+    snprintf(model, sizeof(model), "%s/m.onnx", dir);
+    snprintf(out, sizeof(out), "%s/out", dir);
+    snprintf(path, sizeof(path), "%s/m_optimized.onnx", out);
+    o.model = model;
+    o.out_dir = out;
+    o.config = config;
+    unlink(path);
+    rc = om_optimize_run(NULL, &o, &err);
+    if (rc < 0) {
+        FUZZ_CHECK(om_error_text(&err)[0] != '\0');
+        FUZZ_CHECK(rc != OM_E_INTERNAL);
+        FUZZ_CHECK(access(path, F_OK) != 0);
+    } else {
+        reread(path);
+    }
+    om_error_release(&err);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const char *const levels[] = { "O1", "O2", "O3", "O4" };
+    struct om_optimize_config config;
+
+    write_model(data, size);
+    for (size_t i = 0; i < OM_COUNT(levels); i++) {
+        FUZZ_CHECK(om_optimize_level(levels[i], &config, NULL) == 0);
+        optimize(&config);
+    }
+    return 0;
+}
