@@ -100,7 +100,7 @@ int cli_usage_error(const struct cli *cli, const char *fmt, ...)
 static void print_help(FILE *f)
 {
     fputs("usage: optimum-cli <command> [options]\n\n"
-          "Export Hugging Face checkpoints to ONNX, without Python.\n\ncommands:\n",
+          "Export Hugging Face checkpoints to ONNX and run them, without Python.\n\ncommands:\n",
           f);
     for (size_t i = 0; i < OM_COUNT(commands); i++)
         fprintf(f, "  %-28s%s\n", commands[i].name, commands[i].summary);
