@@ -1,14 +1,11 @@
 /* src/ckpt/inflate.c: a deflated member becomes a mapped temporary file, never a buffer in memory.
  */
+#include "ckpt/internal.h"
 #include "ckpt/zip.h"
 
 #ifdef OM_HAVE_ZLIB
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -18,38 +15,6 @@
 #define RATIO_SLACK 1024
 #define OUT_SIZE (256u << 10)
 #define IN_MAX (1u << 30) /* zlib counts in unsigned int */
-
-static int open_temp(int *fd, struct om_error *err)
-{
-    const char *env = getenv("TMPDIR"), *dir = env && *env ? env : "/tmp";
-    char path[4096];
-    int n;
-
-    *fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (*fd >= 0)
-        return 0;
-    n = snprintf(path, sizeof(path), "%s/optimum-XXXXXX", dir);
-    *fd = n > 0 && (size_t)n < sizeof(path) ? mkostemp(path, O_CLOEXEC) : -1;
-    if (*fd < 0)
-        return om_fail(err, OM_E_IO, "%s: no temporary file: %s", dir, strerror(errno));
-    unlink(path);
-    return 0;
-}
-
-static int write_all(int fd, const uint8_t *p, size_t len, struct om_error *err)
-{
-    while (len > 0) {
-        const ssize_t n = write(fd, p, len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return om_fail(err, OM_E_IO, "temporary file: %s", strerror(errno));
-        p += n;
-        len -= (size_t)n;
-    }
-    return 0;
-}
 
 struct sink {
     int fd;
@@ -64,7 +29,7 @@ static int drain(struct sink *s, const uint8_t *p, size_t len, struct om_error *
         return om_fail(err, OM_E_FORMAT, "inflates to more than the %" PRIu64 " bytes it claims",
                        s->limit);
     s->crc = (uint32_t)crc32(s->crc, p, (uInt)len);
-    return write_all(s->fd, p, len, err);
+    return om_ckpt_temp_write(s->fd, p, len, err);
 }
 
 static int run(z_stream *s, const uint8_t *src, uint64_t packed, uint8_t *buf, struct sink *sink,
@@ -112,26 +77,6 @@ static int inflate_to(const struct om_zip *z, const struct om_zip_member *m, str
     return rc;
 }
 
-static int map_temp(int fd, uint64_t size, om_sv name, struct om_file *out, struct om_error *err)
-{
-    struct om_file f = { .fd = fd, .size = size };
-
-    f.path = strndup(name.ptr, name.len);
-    if (!f.path || size > SIZE_MAX)
-        return om_fail(err, OM_E_NOMEM, "out of memory");
-    if (size > 0) {
-        void *p = mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0);
-
-        if (p == MAP_FAILED) {
-            free(f.path);
-            return om_fail(err, OM_E_NOMEM, "temporary file: %s", strerror(errno));
-        }
-        f.data = p;
-    }
-    *out = f;
-    return 0;
-}
-
 int om_zip_inflate(const struct om_zip *z, const struct om_zip_member *m, struct om_file *out,
                    struct om_error *err)
 {
@@ -141,10 +86,10 @@ int om_zip_inflate(const struct om_zip *z, const struct om_zip_member *m, struct
     if (m->size / RATIO_MAX > m->packed + RATIO_SLACK)
         return om_fail(err, OM_E_FORMAT, "claims to inflate from %" PRIu64 " to %" PRIu64 " bytes",
                        m->packed, m->size);
-    OM_TRY(open_temp(&sink.fd, err));
+    OM_TRY(om_ckpt_temp_open(&sink.fd, err));
     rc = inflate_to(z, m, &sink, err);
     if (rc == 0)
-        rc = map_temp(sink.fd, sink.size, m->name, out, err);
+        rc = om_ckpt_temp_map(sink.fd, sink.size, m->name, out, err);
     if (rc < 0)
         close(sink.fd);
     return rc;

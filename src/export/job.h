@@ -8,9 +8,11 @@
 #define OM_EXPORT_JOB_H
 
 #include <optimum/export.h>
+#include <optimum/quantize.h>
 
 #include "arch/arch.h"
 #include "base/json.h"
+#include "ckpt/packed.h"
 #include "hub/hub.h"
 #include "onnx/onnx.h"
 
@@ -39,6 +41,10 @@ struct om_job {
     struct om_arena arena;
     struct om_config config;
     struct om_ckpt *ckpt;
+    struct om_packed_scheme scheme; /* bits 0: none is given */
+    struct om_packed_set *packed; /* NULL: the checkpoint holds no layers quantized */
+    struct om_quant_config packed_config;
+    const struct om_quant_config *quantize; /* how the files are written: the option's, or the checkpoint's; NULL: in float */
     struct om_sentence *sentence; /* NULL: a plain Transformers checkpoint */
     struct om_hub_repo *hub;      /* NULL: the model is a local directory */
     const char *model;            /* the local directory, or the snapshot of the Hub's model */
@@ -69,6 +75,11 @@ struct om_generation {
 int om_generation_find(struct om_job *job, struct om_generation *out, struct om_error *err);
 /* The id of the tokenizer's padding token, -1 when its files name none. */
 int om_pad_token_find(struct om_job *job, int64_t *id, struct om_error *err);
+
+/* Layers that the checkpoint holds quantized, by its configuration: before and after the weights
+ * are there (packed.c). */
+int om_job_read_scheme(struct om_job *job, struct om_error *err);
+int om_job_open_packed(struct om_job *job, struct om_error *err);
 
 int om_job_resolve(struct om_job *job, struct om_error *err);
 int om_job_build(struct om_job *job, struct om_error *err);

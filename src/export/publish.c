@@ -99,7 +99,7 @@ static int stage_data(struct om_job *job, struct om_error *err)
 /* Files are written by way of a document. */
 static bool is_changed(const struct om_job *job)
 {
-    return job->opts->quantize != NULL || job->opts->optimize != NULL;
+    return job->quantize != NULL || job->opts->optimize != NULL;
 }
 
 static int stage_model(struct om_job *job, struct om_job_file *f, struct om_error *err)
@@ -120,10 +120,11 @@ static int stage_model(struct om_job *job, struct om_job_file *f, struct om_erro
             .out = &f->out,
             .data = job->weights == OM_WEIGHTS_EMBEDDED ? NULL : &job->data_out,
             .location = OM_DATA_NAME,
+            .packed = job->packed,
         };
 
         const struct om_quant_how how = { .optimize = job->opts->optimize,
-                                          .quantize = job->opts->quantize };
+                                          .quantize = job->quantize };
 
         OM_TRY(om_quant_graph(job->ctx, &how, f->lowered, &opts, &o, err));
     } else {
@@ -256,7 +257,7 @@ static int stage_ort_config(struct om_job *job, struct om_error *err)
     struct om_buf text = OM_BUF_INIT(1u << 20);
     int rc;
 
-    om_quant_config_write(job->opts->quantize, job->opts->optimize,
+    om_quant_config_write(job->quantize, job->opts->optimize,
                           job->weights == OM_WEIGHTS_EXTERNAL, &text);
     rc = om_buf_check(&text, err);
     if (rc == 0)

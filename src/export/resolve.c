@@ -345,10 +345,12 @@ int om_job_resolve(struct om_job *job, struct om_error *err)
     OM_TRY(resolve_arch(job, err));
     OM_TRY(resolve_task(job, err));
     OM_TRY(om_arch_config(&job->arena, job->arch.arch, &job->config, &cfg, err));
+    OM_TRY(om_job_read_scheme(job, err));
     if (job->hub != NULL)
         OM_TRY(
             om_hub_weights(job->hub, err)); /* not before it is known that they can be exported */
     OM_TRY(om_ckpt_open(&job->arena, job->dir, &job->ckpt, err));
+    OM_TRY(om_job_open_packed(job, err));
     job->arch.cfg = cfg;
     job->arch.config = &job->config;
     job->arch.ckpt = job->ckpt;

@@ -266,6 +266,31 @@ static void put_zero(const struct om_blocks *b, size_t row, size_t block, uint8_
         at[block / 2] = (uint8_t)((at[block / 2] & 0x0f) | zero << 4);
 }
 
+/* A row of a layer that is quantized already. */
+static void repack_row(struct om_blocks *b, size_t row, uint8_t *dst)
+{
+    const struct om_packed *const p = b->layer;
+    const size_t size = (size_t)b->form.size, bytes = size * (size_t)b->form.bits / 8;
+    const int64_t n = (int64_t)(b->first_row + row);
+
+    for (size_t i = 0; i < b->blocks; i++) {
+        const size_t from = i * size, valid = OM_MIN(size, b->k - from);
+        const int64_t group = (int64_t)from / p->group;
+        const uint8_t zero = (uint8_t)om_packed_zero(p, n, group);
+        uint8_t q[OM_BLOCK_MAX];
+
+        for (size_t k = 0; k < valid; k++) {
+            const int64_t at = (int64_t)(from + k);
+
+            q[k] = (uint8_t)om_packed_number(p, n, p->order ? p->order[at] : at);
+        }
+        pack(&b->form, q, valid, zero, dst + i * bytes);
+        b->scale[row * b->blocks + i] = om_packed_scale(p, n, group);
+        if (b->zero)
+            put_zero(b, row, i, zero);
+    }
+}
+
 /* x: the row, or NULL where it is loaded from the storage. */
 static void quantize_row(struct job *j, size_t slot, size_t row, const float *x, uint8_t *dst)
 {
@@ -321,6 +346,11 @@ static void make_chunk(void *user, size_t slot, size_t item)
     const size_t bytes = om_blocks_row_bytes(b);
     float *const values = j->values ? j->values + slot * j->rows * b->k : NULL;
 
+    if (b->layer) {
+        for (size_t r = 0; r < n; r++)
+            repack_row(j->b, first + r, j->packed + (slot * j->rows + r) * bytes);
+        return;
+    }
     if (values)
         gather(b, first, n, values);
     for (size_t r = 0; r < n; r++)
@@ -432,6 +462,19 @@ void om_blocks_init(struct om_blocks *b, const struct om_weight *w, bool swapped
     b->n = (size_t)w->dims[swapped ? 1 : 0];
     b->k = (size_t)w->dims[swapped ? 0 : 1];
     b->blocks = (b->k + (size_t)form.size - 1) / (size_t)form.size;
+}
+
+int om_blocks_size_for(const struct om_packed_scheme *s)
+{
+    int64_t size = 128;
+
+    if (s->group_size < 0)
+        return (int)size;
+    if (s->group_size == OM_BLOCK_MAX)
+        return OM_BLOCK_MAX;
+    while (size >= 16 && s->group_size % size != 0)
+        size /= 2;
+    return size >= 16 ? (int)size : 0;
 }
 
 void om_blocks_release(struct om_blocks *b)

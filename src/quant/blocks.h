@@ -5,6 +5,7 @@
 
 #include <optimum/quantize.h>
 
+#include "ckpt/packed.h"
 #include "quant/affine.h"
 
 #define OM_BLOCK_MAX 256
@@ -30,6 +31,10 @@ struct om_blocks {
     size_t n, k, blocks;
     bool swapped;
     bool want_error;
+    /* NULL: quantize. Else the rows are those of a quantized layer from first_row on, as they are,
+     * its input features sorted by group. A group is one block or several whole ones. */
+    const struct om_packed *layer;
+    size_t first_row;
     float *scale;  /* while they wait; malloc */
     uint8_t *zero; /* packed; malloc */
     struct om_affine_error error;
@@ -37,7 +42,9 @@ struct om_blocks {
 
 void om_blocks_init(struct om_blocks *b, const struct om_weight *w, bool swapped,
                     struct om_block_form form);
-void om_blocks_release(struct om_blocks *b);            /* what waits */
+void om_blocks_release(struct om_blocks *b); /* what waits */
+/* Elements of the blocks for a quantized layer; 0: its groups do not fit blocks. */
+int om_blocks_size_for(const struct om_packed_scheme *s);
 size_t om_blocks_row_bytes(const struct om_blocks *b);  /* of packed, in one row */
 size_t om_blocks_zero_bytes(const struct om_blocks *b); /* of zeros, in one row */
 

@@ -489,3 +489,21 @@ int om_optimize_config_read(const char *path, struct om_optimize_config *config,
     om_json_free(doc);
     return om_wrap(err, rc, "%s", path);
 }
+
+int om_quant_packed_config(const struct om_packed_set *set, struct om_quant_config *c,
+                           struct om_error *err)
+{
+    const int size = om_blocks_size_for(&set->scheme);
+
+    if (size == 0)
+        return om_fail(err, OM_E_UNSUPPORTED,
+                       "quantization_config: groups of %" PRId64
+                       " do not fit MatMulNBits: a multiple of 16 does",
+                       set->scheme.group_size);
+    *c = (struct om_quant_config)OM_QUANT_CONFIG_INIT;
+    c->method = OM_QUANT_WEIGHT_ONLY;
+    c->bits = (int)set->scheme.bits;
+    c->block_size = size;
+    c->symmetric = set->mid_zeros;
+    return 0;
+}

@@ -31,9 +31,10 @@ struct om_quant_job {
     struct om_map names;                    /* every name of a value or tensor in any graph */
     struct om_map only, exclude, operators; /* the lists of the configuration */
     bool want_errors;
-    const struct om_samples *samples; /* of static quantization */
-    const char *dir;                  /* an existing one, for a temporary file */
-    struct om_affine **weights;       /* to be measured before the file is written */
+    const struct om_packed_set *packed; /* layers that are quantized already; NULL: quantize */
+    const struct om_samples *samples;   /* of static quantization */
+    const char *dir;                    /* an existing one, for a temporary file */
+    struct om_affine **weights;         /* to be measured before the file is written */
     size_t n_weights, cap_weights;
     struct om_blocks **blocks; /* weights in blocks, which are released with the job */
     size_t n_blocks, cap_blocks;

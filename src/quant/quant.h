@@ -6,6 +6,7 @@
 #include <optimum/optimize.h>
 #include <optimum/quantize.h>
 
+#include "ckpt/packed.h"
 #include "onnx/onnx.h"
 
 /* Tensors of fewer bytes stay in the graph's file: shapes and tables, which shape inference reads.
@@ -17,6 +18,9 @@ struct om_quant_output {
     const char *name; /* in messages */
     struct om_out *out, *data;
     const char *location; /* how the model calls data's file */
+    /* Layers that the checkpoint holds quantized: their products, and no others, are written with
+     * the numbers they have, by a configuration of om_quant_packed_config(). NULL: quantize. */
+    const struct om_packed_set *packed;
 };
 
 /* What is done to a model before it is written; NULL: not that. Optimizations come first. */
@@ -30,6 +34,10 @@ struct om_quant_how {
 int om_quant_graph(struct om_ctx *ctx, const struct om_quant_how *how, const struct om_graph *g,
                    const struct om_onnx_opts *opts, const struct om_quant_output *o,
                    struct om_error *err);
+
+/* How the layers of a quantized checkpoint are written. */
+int om_quant_packed_config(const struct om_packed_set *set, struct om_quant_config *c,
+                           struct om_error *err);
 
 /* ort_config.json; NULL: an empty object. */
 void om_quant_config_write(const struct om_quant_config *c, const struct om_optimize_config *o,

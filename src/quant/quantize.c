@@ -159,9 +159,12 @@ int om_quant_graph(struct om_ctx *ctx, const struct om_quant_how *how, const str
 {
     struct om_arena arena = OM_ARENA_INIT(OM_QUANT_ARENA_MAX);
     struct om_buf text = OM_BUF_INIT(INT32_MAX);
-    struct om_quant_job j = {
-        .ctx = ctx, .config = how->quantize, .arena = &arena, .want_errors = true, .err = err
-    };
+    struct om_quant_job j = { .ctx = ctx,
+                              .config = how->quantize,
+                              .arena = &arena,
+                              .want_errors = !o->packed,
+                              .packed = o->packed,
+                              .err = err };
     int rc = om_onnx_write_shell(g, opts, &text, err);
 
     if (rc == 0) {

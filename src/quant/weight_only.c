@@ -7,6 +7,7 @@
 
 struct packed {
     om_sv b, scales, zeros;
+    om_sv order; /* of the input features; empty: as they come */
     int64_t n, k;
 };
 
@@ -21,8 +22,10 @@ struct pass {
 struct product {
     struct om_doc_graph *owner; /* of the weight */
     struct om_doc_tensor *weight;
-    bool swapped; /* the weight is [K, N] */
-    om_sv bias;   /* empty: none */
+    bool swapped;                   /* the weight is [K, N] */
+    om_sv bias;                     /* empty: none */
+    const struct om_packed *packed; /* the layer that holds it quantized, from first_row on */
+    size_t first_row;
 };
 
 static struct om_doc_tensor *find_weight(struct om_doc_graph *g, om_sv name,
@@ -54,6 +57,43 @@ static bool fits_gemm(const struct om_doc_node *n, struct product *p)
     return alpha == 1.0f && trans_a == 0 && (p->bias.len == 0 || beta == 1.0f);
 }
 
+/* A view whose axes are swapped is the matrix in its other orientation. */
+static int plain_view(struct om_weight *w, int64_t dims[2], bool *swapped, struct om_error *err)
+{
+    if (w->strides && !om_view_dense(w->dims, w->strides, w->rank)) {
+        if (w->strides[0] != 1 || w->strides[1] != w->dims[0])
+            return om_fail(err, OM_E_UNSUPPORTED,
+                           "tensor \"%.*s\": its axes are permuted in a way that is not quantized",
+                           OM_SV(w->name));
+        dims[0] = w->dims[1];
+        dims[1] = w->dims[0];
+        w->dims = dims;
+        *swapped = !*swapped;
+    }
+    w->strides = NULL;
+    return 0;
+}
+
+/* Is the weight whole rows of a layer that the checkpoint holds quantized? */
+static bool find_layer(const struct pass *x, struct product *p)
+{
+    bool swapped = p->swapped;
+    int64_t dims[2];
+    struct om_weight w;
+    uint64_t row;
+
+    if (om_doc_weight(x->j->doc, p->weight, &w, NULL) < 0 ||
+        plain_view(&w, dims, &swapped, NULL) < 0 || swapped)
+        return false;
+    p->packed = w.file ? om_packed_find(x->j->packed, w.file, w.offset) : NULL;
+    if (!p->packed)
+        return false;
+    row = (uint64_t)p->packed->k * sizeof(float);
+    p->first_row = (size_t)((w.offset - p->packed->offset) / row);
+    return w.dims[1] == p->packed->k && (w.offset - p->packed->offset) % row == 0 &&
+           (int64_t)p->first_row + w.dims[0] <= p->packed->n;
+}
+
 static bool fits(struct pass *x, struct om_doc_graph *g, const struct om_doc_node *n,
                  struct product *p)
 {
@@ -65,8 +105,10 @@ static bool fits(struct pass *x, struct om_doc_graph *g, const struct om_doc_nod
     if (!om_quant_wants(x->j, n->op, n->name) || (gemm && !fits_gemm(n, p)))
         return false;
     p->weight = find_weight(g, n->in[1], &p->owner);
-    return p->weight && p->weight->rank == 2 && p->weight->dims[0] > 0 && p->weight->dims[1] > 0 &&
-           (p->weight->type == OM_Q_F32 || p->weight->type == OM_Q_F16);
+    if (!p->weight || p->weight->rank != 2 || p->weight->dims[0] <= 0 || p->weight->dims[1] <= 0 ||
+        (p->weight->type != OM_Q_F32 && p->weight->type != OM_Q_F16))
+        return false;
+    return !x->j->packed || find_layer(x, p);
 }
 
 static int add_part(struct pass *x, struct om_doc_graph *g, om_sv base, const char *ending,
@@ -83,23 +125,6 @@ static int add_part(struct pass *x, struct om_doc_graph *g, om_sv base, const ch
     *t = (struct om_doc_tensor){
         .name = *name, .type = type, .rank = rank, .dims = dims, .bytes = bytes, .source = source
     };
-    return 0;
-}
-
-/* A view whose axes are swapped is the matrix in its other orientation. */
-static int plain_view(struct om_weight *w, int64_t dims[2], bool *swapped, struct om_error *err)
-{
-    if (w->strides && !om_view_dense(w->dims, w->strides, w->rank)) {
-        if (w->strides[0] != 1 || w->strides[1] != w->dims[0])
-            return om_fail(err, OM_E_UNSUPPORTED,
-                           "tensor \"%.*s\": its axes are permuted in a way that is not quantized",
-                           OM_SV(w->name));
-        dims[0] = w->dims[1];
-        dims[1] = w->dims[0];
-        w->dims = dims;
-        *swapped = !*swapped;
-    }
-    w->strides = NULL;
     return 0;
 }
 
@@ -124,6 +149,8 @@ static int new_blocks(struct pass *x, const struct product *p, struct om_blocks 
                                            .half = p->weight->type == OM_Q_F16,
                                            .search = c->search });
     b->want_error = j->want_errors;
+    b->layer = p->packed;
+    b->first_row = p->first_row;
     j->blocks[j->n_blocks++] = b;
     *out = b;
     return 0;
@@ -146,13 +173,41 @@ static int add_layer(struct pass *x, const struct product *p, const struct om_bl
                                        .error = b->want_error ? &b->error : NULL });
 }
 
+/* Which input feature comes where: the indices of a Gather. */
+static int add_order(struct pass *x, const struct product *p, struct packed *k)
+{
+    int64_t *const dims = om_arena_array(x->j->arena, 1, sizeof(*dims));
+    struct om_weight *const w = om_arena_alloc(x->j->arena, sizeof(*w));
+    struct om_doc_tensor *t;
+
+    if (!dims || !w)
+        return om_quant_no_memory(x->j);
+    dims[0] = p->packed->k;
+    OM_TRY(om_quant_name(x->j, om_doc_text(x->j->doc, "%.*s_order", OM_SV(p->weight->name)),
+                         &k->order));
+    *w = (struct om_weight){ .name = k->order,
+                             .dtype = OM_I64,
+                             .src_dtype = OM_I64,
+                             .rank = 1,
+                             .dims = dims,
+                             .data = p->packed->order,
+                             .bytes = (uint64_t)dims[0] * sizeof(int64_t) };
+    t = om_doc_add_tensor(x->j->doc, p->owner);
+    if (!t || !om_doc_types_put(x->j->types, p->owner, k->order, OM_Q_I64))
+        return om_quant_no_memory(x->j);
+    *t = (struct om_doc_tensor){
+        .name = k->order, .type = OM_Q_I64, .rank = 1, .dims = dims, .bytes = w->bytes, .weight = w
+    };
+    return 0;
+}
+
 /* The three initializers of a weight, beside it. */
 static int add_packed(struct pass *x, const struct product *p, om_sv key)
 {
     struct om_quant_job *const j = x->j;
     const om_sv base = p->weight->name;
     const int32_t type = p->weight->type;
-    struct packed k = { .zeros = { "", 0 } };
+    struct packed k = { .zeros = { "", 0 }, .order = { "", 0 } };
     struct om_blocks *b = NULL;
     int64_t *dims;
 
@@ -175,6 +230,8 @@ static int add_packed(struct pass *x, const struct product *p, om_sv key)
     if (!b->form.symmetric)
         OM_TRY(add_part(x, p->owner, base, "_zero_points", OM_Q_U8, dims + 3, 2,
                         b->n * om_blocks_zero_bytes(b), &b->zeros, &k.zeros));
+    if (p->packed && p->packed->order)
+        OM_TRY(add_order(x, p, &k));
     if (!om_grow(&x->packs, &x->cap_packs, x->n_packs + 1, sizeof(*x->packs)) ||
         om_map_put(&x->done, key, (uint32_t)x->n_packs) < 0)
         return om_quant_no_memory(j);
@@ -219,6 +276,19 @@ static om_sv ending(struct pass *x, om_sv base, const char *text)
     return base.len > 0 ? om_doc_text(x->j->doc, "%.*s%s", OM_SV(base), text) : base;
 }
 
+/* Input features in the order of the weight's columns. */
+static int add_gather(struct pass *x, struct om_doc_graph *g, const struct om_doc_node *old,
+                      const struct packed *k, om_sv *value)
+{
+    struct om_quant_job *const j = x->j;
+    const om_sv in[] = { *value, k->order };
+    struct om_doc_node *n;
+
+    OM_TRY(om_quant_name(j, om_doc_text(j->doc, "%.*s_ordered", OM_SV(old->out[0])), value));
+    n = add_node(x, g, "Gather", ending(x, old->name, "_Gather"), in, 2, *value);
+    return n && om_doc_put_int(j->doc, n, "axis", -1) ? 0 : om_quant_no_memory(j);
+}
+
 static int replace(struct pass *x, struct om_doc_graph *g, const struct om_doc_node *old,
                    const struct product *p)
 {
@@ -226,13 +296,15 @@ static int replace(struct pass *x, struct om_doc_graph *g, const struct om_doc_n
     const struct om_quant_config *const c = j->config;
     struct om_doc_node *n;
     struct packed k = { .n = 0 };
-    om_sv out = old->out[0];
+    om_sv value = old->in[0], out = old->out[0];
 
     OM_TRY(find_packed(x, p, &k));
+    if (k.order.len > 0)
+        OM_TRY(add_gather(x, g, old, &k, &value));
     if (p->bias.len > 0)
         OM_TRY(om_quant_name(j, om_doc_text(j->doc, "%.*s_MatMul", OM_SV(old->out[0])), &out));
 
-    const om_sv in[] = { old->in[0], k.b, k.scales, k.zeros };
+    const om_sv in[] = { value, k.b, k.scales, k.zeros };
     n = add_node(x, g, "MatMulNBits", ending(x, old->name, c->bits == 4 ? "_Q4" : "_Q8"), in,
                  k.zeros.len > 0 ? 4 : 3, out);
     if (!n)

@@ -12,6 +12,7 @@
 #include "ckpt/ckpt.h"
 #include "config/config.h"
 #include "onnx/onnx.h"
+#include "ref/model.h"
 #include "ref/ref.h"
 
 #include <ftw.h>
@@ -234,6 +235,42 @@ static void run_model(struct trial *t)
     om_onnx_close(file);
 }
 
+/* Layers that are quantized in the file as in the checkpoint: with the operators as they are. */
+static int run_operators(struct trial *t, const char *path, struct om_error *err)
+{
+    const struct om_ref_model_opts opts = { .ctx = NULL };
+    struct om_ref_model *model;
+    struct om_tensor *out;
+    struct om_doc *doc;
+    size_t n = 0, products = 0;
+    int rc;
+
+    OM_TRY(om_doc_open(t->arena, path, &doc, err));
+    for (size_t i = 0; i < doc->graph->nodes.len; i++)
+        products += om_sv_is(doc->graph->nodes.items[i].op, "MatMulNBits");
+    if (products < 12)
+        fail(t, "%zu layers are quantized", products);
+    rc = om_ref_model_new(doc, &model, err);
+    if (rc == 0)
+        rc = om_ref_model_run(model, t->inputs, t->n_inputs, &opts, t->arena, &out, &n, err);
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        compare(t, "reference", &out[i]);
+    om_doc_close(doc);
+    return rc;
+}
+
+static void run_packed(struct trial *t)
+{
+    const char *path = om_path_join(t->arena, t->out, "model.onnx");
+    struct om_error err = OM_ERROR_INIT;
+
+    t->runs++;
+    if (run_operators(t, path, &err) < 0)
+        fail_error(t, &err);
+    if (t->with_ort)
+        run_ort(t, path, t->inputs, t->n_inputs);
+}
+
 /* ---- exporting ---- */
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -254,6 +291,11 @@ static void check_files(struct trial *t)
         if (om_sv_ends(om_sv_str(names[i]), OM_SVL(".bin")) ||
             om_sv_ends(om_sv_str(names[i]), OM_SVL(".h5")))
             fail(t, "%s was copied", names[i]);
+}
+
+static bool is_packed(const struct trial *t)
+{
+    return om_sv_starts(om_sv_str(t->name), OM_SVL("packed-"));
 }
 
 static void run_form(struct trial *t, const struct form *form)
@@ -280,7 +322,10 @@ static void run_form(struct trial *t, const struct form *form)
         fail_error(t, &err);
     } else {
         check_files(t);
-        run_model(t);
+        if (is_packed(t))
+            run_packed(t);
+        else
+            run_model(t);
     }
     om_ctx_free(ctx);
     nftw(out, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
@@ -323,7 +368,8 @@ static void run_checkpoint(struct trial *t, struct totals *totals)
     if (read_expected(t, &expected, &err) < 0)
         fail_error(t, &err);
     for (size_t i = 0; expected && i < OM_COUNT(forms); i++)
-        run_form(t, &forms[i]);
+        if (!is_packed(t) || forms[i].weights != OM_WEIGHTS_SAFETENSORS)
+            run_form(t, &forms[i]);
     om_ckpt_close(expected);
     if (t->failures == 0)
         printf("ok   %s: %u runs, largest difference %.1e\n", t->name, t->runs, t->worst);
