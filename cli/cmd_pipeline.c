@@ -93,6 +93,8 @@ static int make_init(const char *init, const struct param *params, size_t n, str
     if (rc == 0)
         rc = om_wrap(err, om_json_patch(om_sv_str(init ? init : "{}"), patches, len, out, err),
                      "--init");
+    if (rc == OM_E_FORMAT) /* of an option, not of a file */
+        rc = err->code = OM_E_USAGE;
     om_arena_release(&a);
     return rc;
 }

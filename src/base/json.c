@@ -399,7 +399,7 @@ const char *om_json_kind_text(const struct om_json *v)
         [OM_JSON_REAL] = "number",   [OM_JSON_STRING] = "string", [OM_JSON_ARRAY] = "array",
         [OM_JSON_OBJECT] = "object",
     };
-    return texts[om_json_kind(v)];
+    return v ? texts[om_json_kind(v)] : "nothing";
 }
 
 const struct om_json *om_json_get(const struct om_json *v, const char *key)

@@ -22,7 +22,7 @@ int om_json_read(const char *path, unsigned flags, struct om_json **out, struct 
 void om_json_free(struct om_json *doc); /* accepts NULL; only for what parse returned */
 
 enum om_json_kind om_json_kind(const struct om_json *v); /* NULL counts as OM_JSON_NULL */
-const char *om_json_kind_text(const struct om_json *v);  /* "string", "integer" ... for messages */
+const char *om_json_kind_text(const struct om_json *v);  /* "string", "integer" ... for messages; "nothing" for NULL */
 
 /* Members and elements: NULL when absent or when v is of another kind (v may be NULL). */
 const struct om_json *om_json_get(const struct om_json *v, const char *key);

@@ -182,7 +182,7 @@ static int prepare(const struct pipe_call *c, struct pipe_item *item, struct om_
     const struct om_text *const text = item->input;
 
     if (p->labels.len == 0 || text->len == 0)
-        return om_fail(err, OM_E_USAGE, "at least one label and a text are needed");
+        return om_fail(err, OM_E_USAGE, "a text and at least one of candidate_labels are needed");
     for (size_t i = 0; i < p->labels.len; i++)
         OM_TRY(encode_pair(c, item, &p->hypotheses[i], err));
     return 0;

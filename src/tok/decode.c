@@ -72,7 +72,7 @@ static void replace(om_sv text, om_sv what, om_sv with, struct om_buf *out)
 {
     size_t done = 0;
 
-    if (what.len == 0) {
+    if (!what.ptr || what.len == 0) {
         insert_everywhere(text, with, out);
         return;
     }

@@ -151,7 +151,7 @@ static void getters(struct test *t)
     CHECK_INT(t, om_json_kind(NULL), OM_JSON_NULL);
     CHECK_STR(t, om_json_kind_text(om_json_get(j, "i")), "integer");
     CHECK_STR(t, om_json_kind_text(om_json_get(j, "r")), "number");
-    CHECK_STR(t, om_json_kind_text(om_json_get(j, "absent")), "null");
+    CHECK_STR(t, om_json_kind_text(om_json_get(j, "absent")), "nothing");
     struct om_json_iter it = { 0 };
     CHECK(t, !om_json_next(NULL, &it) && !om_json_next(om_json_get(j, "a"), &it));
     om_json_free(j);

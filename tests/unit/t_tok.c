@@ -64,7 +64,7 @@ static void refused(struct test *t)
     } cases[] = {
         { "", "line 1, column 1" },
         { "[]", "expected an object, found array" },
-        { "{}", "key \"model\": expected an object, found null" },
+        { "{}", "key \"model\": expected an object, found nothing" },
         { "{" WORD_LEVEL ",\"version\":\"2.0\"}", "version \"2.0\", expected \"1.0\"" },
         { "{" WORD_LEVEL ",\"extra\":1}", "unknown key \"extra\"" },
         { "{" WORD_LEVEL ",\"normalizer\":{\"type\":\"Upper\"}}", "unknown normalizer \"Upper\"" },
