@@ -240,11 +240,34 @@ REDUCTION(ReduceL1, FOLD_L1, FINISH_NONE, absolute)
 REDUCTION(ReduceL2, FOLD_L2, FINISH_SQRT, square)
 REDUCTION(ReduceSumSquare, FOLD_L2, FINISH_NONE, square)
 
+/* Integers by way of double. */
+static int reduce_real(struct ref_call *c, const struct reduction *r)
+{
+    const struct ref_tensor *x = om_ref_in(c, 0);
+    struct ref_tensor wide = { .mem = NULL }, out = { .mem = NULL };
+    const struct ref_tensor *const in[2] = { &wide, om_ref_in(c, 1) };
+    struct ref_call call = *c;
+    int rc;
+
+    if (x->dtype != OM_I64)
+        return reduce(c, r);
+    call.in = in;
+    call.out = &out;
+    rc = om_ref_convert(c->pool, &wide, x, OM_F64, c->err);
+    if (rc == 0)
+        rc = reduce(&call, r);
+    if (rc == 0)
+        rc = om_ref_convert(c->pool, &c->out[0], &out, OM_I64, c->err);
+    om_ref_drop(&wide);
+    om_ref_drop(&out);
+    return rc;
+}
+
 int om_ref_ReduceLogSum(struct ref_call *c)
 {
     static const struct reduction r = { FOLD_SUM, FINISH_LOG, sum_f32, sum_f64, NULL };
 
-    return reduce(c, &r);
+    return reduce_real(c, &r);
 }
 
 REDUCTION(ReduceProd, FOLD_PROD, FINISH_NONE, product)
@@ -253,7 +276,7 @@ int om_ref_ReduceLogSumExp(struct ref_call *c)
 {
     static const struct reduction r = { FOLD_SUM, FINISH_LOG, exp_f32, exp_f64, NULL };
 
-    return reduce(c, &r);
+    return reduce_real(c, &r);
 }
 
 /* ---- CumSum ---- */

@@ -260,8 +260,8 @@ static int resize_axis(const struct ref_call *c, const struct resize *r, uint32_
     memcpy(dims, x->dims, sizeof(dims));
     dims[axis] = r->out[axis];
     OM_TRY(om_ref_new(c->pool, out, OM_F64, dims, x->rank, c->err));
-    OM_TRY(om_ref_new(c->pool, &row, OM_F64, &n, 1, c->err));
     OM_TRY(om_ref_work(c->pool, out->count, 4 + (int64_t)(4 / fmax(r->scale[axis], 1e-9)), c->err));
+    OM_TRY(om_ref_new(c->pool, &row, OM_F64, &n, 1, c->err));
     for (int64_t i = 0; out->count > 0 && i < x->count / n; i++) {
         const int64_t from = i / inner * inner * n + i % inner;
         const int64_t to = i / inner * inner * dims[axis] + i % inner;

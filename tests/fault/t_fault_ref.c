@@ -1,9 +1,11 @@
 /* tests/fault/t_fault_ref.c: the reference executor under failing allocations, on a whole model. */
 #include "ref/ref.h"
+#include "ref/model.h"
 #include "arch/arch.h"
 #include "fault/fault.h"
 #include "tools/mkckpt_lib.h"
 
+#include <dirent.h>
 #include <stdio.h>
 
 struct state {
@@ -67,4 +69,50 @@ static void model(struct test *t)
     om_arena_release(&s.a);
 }
 
-const struct test_entry t_fault_ref[] = { { "model", model }, TEST_END };
+/* ---- documents: one operator each, the corpus of the fuzz target ---- */
+
+static int run_document(void *user, struct om_error *err)
+{
+    const char *path = user;
+    struct om_arena a = OM_ARENA_INIT(1 << 24);
+    struct om_ref_model *prepared;
+    struct om_tensor *out;
+    struct om_doc *doc;
+    size_t n;
+    int rc = om_doc_open(&a, path, &doc, err);
+
+    if (rc == 0) {
+        rc = om_ref_model_new(doc, &prepared, err);
+        if (rc == 0)
+            rc = om_ref_model_run(prepared, NULL, 0, NULL, &a, &out, &n, err);
+        om_doc_close(doc);
+    }
+    om_arena_release(&a);
+    return rc;
+}
+
+static void documents(struct test *t)
+{
+    DIR *const dir = opendir(test_data(t, "fuzz/refops"));
+    const struct dirent *e;
+    size_t n = 0;
+
+    CHECK(t, dir != NULL);
+    while (dir && (e = readdir(dir)) != NULL) {
+        char path[1024];
+
+        if (e->d_name[0] == '.')
+            continue;
+        test_case(t, "%s", e->d_name);
+        snprintf(path, sizeof(path), "%s/%s", test_data(t, "fuzz/refops"), e->d_name);
+        fault_sweep(t, FAULT_MEMORY, run_document, NULL, path);
+        n++;
+    }
+    CHECK(t, n > 100);
+    if (dir)
+        closedir(dir);
+}
+
+const struct test_entry t_fault_ref[] = { { "model", model },
+                                          { "documents", documents },
+                                          TEST_END };
