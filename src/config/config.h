@@ -38,5 +38,9 @@ void om_config_close(struct om_config *c); /* accepts NULL or a zeroed value */
 /* What save_pretrained of a tokenizer, processor or feature extractor writes, NULL-terminated:
  * copied beside the models. */
 extern const char *const om_companion_files[];
+/* Named chat templates go with them, in a directory of their own: the paths below dir
+ * ("additional_chat_templates/NAME.jinja") of those that are there. */
+extern const char om_templates_dir[];
+int om_templates_list(struct om_arena *a, const char *dir, const char ***names, size_t *len, struct om_error *err);
 
 #endif

@@ -153,6 +153,31 @@ static int stage_bytes(struct om_job *job, const char *name, om_sv bytes, struct
     return om_out_write(&aside->out, bytes.ptr, bytes.len, err);
 }
 
+/* The chat templates that have a directory of their own. */
+static int stage_templates(struct om_job *job, struct om_error *err)
+{
+    const char *const dir = om_path_join(&job->arena, job->opts->out_dir, om_templates_dir);
+    const char **names;
+    size_t n;
+
+    OM_TRY(om_templates_list(&job->arena, job->dir, &names, &n, err));
+    if (n > 0)
+        OM_TRY(dir ? om_dir_make(dir, err) : oom(err));
+    for (size_t i = 0; i < n; i++) {
+        const char *const path = om_path_join(&job->arena, job->dir, names[i]);
+        struct om_job_aside *const aside = add_aside(job);
+        om_sv bytes;
+
+        if (path == NULL || aside == NULL)
+            return oom(err);
+        om_out_discard(dir, base_name(names[i]));
+        OM_TRY(om_file_read(&job->arena, path, SMALL_FILE_MAX, &bytes, err));
+        OM_TRY(om_out_open(&aside->out, dir, base_name(names[i]), job->ctx, err));
+        OM_TRY(om_out_write(&aside->out, bytes.ptr, bytes.len, err));
+    }
+    return 0;
+}
+
 /* The dtype as config.json has it, by the key it has: a 16-bit checkpoint that is exported to
  * float32 is one no more, and Optimum writes what it loaded the model in. */
 static size_t patch_dtype(const struct om_job *job, struct om_json_patch *patch)
@@ -327,6 +352,7 @@ static int stage_companions(struct om_job *job, struct om_error *err)
     OM_TRY(stage_config(job, &g, err));
     for (const char *const *name = om_companion_files; *name != NULL; name++)
         OM_TRY(stage_copy(job, *name, err));
+    OM_TRY(stage_templates(job, err));
     return stage_tokenizer(job, err);
 }
 

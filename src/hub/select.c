@@ -62,6 +62,23 @@ static int want_named(struct om_hub_want *w, om_sv dir, const char *name, struct
     return f ? om_hub_want_file(w, f, err) : 0;
 }
 
+/* Chat templates with names of their own, in the directory where Transformers keeps them. */
+static int want_templates(struct om_hub_want *w, om_sv dir, struct om_error *err)
+{
+    for (size_t i = 0; i < w->listing->len; i++) {
+        om_sv path = w->listing->files[i].path;
+
+        if (!om_sv_starts(path, dir))
+            continue;
+        path.ptr += dir.len;
+        path.len -= dir.len;
+        if (om_sv_starts(path, OM_SVL("additional_chat_templates/")) &&
+            om_sv_ends(path, OM_SVL(".jinja")))
+            OM_TRY(om_hub_want_file(w, &w->listing->files[i], err));
+    }
+    return 0;
+}
+
 int om_hub_want_small(struct om_hub_want *w, om_sv dir, const char *const *companions,
                       struct om_error *err)
 {
@@ -69,7 +86,7 @@ int om_hub_want_small(struct om_hub_want *w, om_sv dir, const char *const *compa
         OM_TRY(want_named(w, dir, small_files[i], err));
     for (; companions && *companions; companions++)
         OM_TRY(want_named(w, dir, *companions, err));
-    return 0;
+    return want_templates(w, dir, err);
 }
 
 /* A file of another name that must be the model, because it is the only one: as ckpt reads it. */

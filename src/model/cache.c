@@ -107,8 +107,10 @@ static int describe_file(const char *path, const char *name, struct om_buf *out,
     return 0;
 }
 
-/* The list that dir should have. */
-static int describe(struct om_arena *a, const char *dir, struct om_buf *out, struct om_error *err)
+/* The files of dir, whose names begin with below; directories hold chat templates, nothing deeper.
+ */
+static int describe_dir(struct om_arena *a, const char *dir, const char *below, struct om_buf *out,
+                        struct om_error *err)
 {
     const char **names;
     size_t n;
@@ -116,11 +118,24 @@ static int describe(struct om_arena *a, const char *dir, struct om_buf *out, str
     OM_TRY(om_dir_list(a, dir, &names, &n, err));
     for (size_t i = 0; i < n; i++) {
         const char *const path = om_path_join(a, dir, names[i]);
-        if (!path)
+        const char *const name = om_arena_printf(a, "%s%s", below, names[i]);
+        const char *const inside = om_arena_printf(a, "%s/", names[i]);
+        if (!path || !name || !inside)
             return no_memory(err);
-        if (names[i][0] != '.')
-            OM_TRY(describe_file(path, names[i], out, err));
+        if (names[i][0] == '.')
+            continue;
+        if (!below[0] && om_dir_exists(path))
+            OM_TRY(describe_dir(a, path, inside, out, err));
+        else
+            OM_TRY(describe_file(path, name, out, err));
     }
+    return 0;
+}
+
+/* The list that dir should have. */
+static int describe(struct om_arena *a, const char *dir, struct om_buf *out, struct om_error *err)
+{
+    OM_TRY(describe_dir(a, dir, "", out, err));
     return om_buf_check(out, err);
 }
 

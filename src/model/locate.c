@@ -253,8 +253,8 @@ void om_model_remove_dir(const char *dir)
     for (size_t i = 0; i < n; i++) {
         const char *path = om_path_join(&a, dir, names[i]);
 
-        if (path)
-            (void)unlink(path);
+        if (path && unlink(path) < 0 && errno == EISDIR)
+            om_model_remove_dir(path);
     }
     (void)rmdir(dir);
     om_arena_release(&a);

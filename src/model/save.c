@@ -125,6 +125,17 @@ static int copy_model(struct save *s, const char *file, struct om_error *err)
     return rc == 0 ? copy(s, from, name, err) : rc;
 }
 
+static int copy_templates(struct save *s, const char *from, struct om_error *err)
+{
+    const char **names;
+    size_t n;
+
+    OM_TRY(om_templates_list(&s->arena, from, &names, &n, err));
+    for (size_t i = 0; i < n; i++)
+        OM_TRY(copy(s, from, names[i], err));
+    return 0;
+}
+
 static int save(struct save *s, const struct om_model_info *info, struct om_error *err)
 {
     OM_TRY(om_dir_make(s->to, err));
@@ -132,6 +143,7 @@ static int save(struct save *s, const struct om_model_info *info, struct om_erro
     OM_TRY(copy(s, info->dir, "generation_config.json", err));
     for (const char *const *name = om_companion_files; *name; name++)
         OM_TRY(copy(s, info->dir, *name, err));
+    OM_TRY(copy_templates(s, info->dir, err));
     if (info->encoder_file)
         OM_TRY(copy_model(s, info->encoder_file, err));
     if (info->decoder_with_past_file)

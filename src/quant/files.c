@@ -74,18 +74,25 @@ int om_quant_files_find(struct om_quant_files *r, struct om_error *err)
 
 /* ---- staging ---- */
 
-static int stage(struct om_quant_files *r, const char *name, bool model,
-                 struct om_quant_staged **out, struct om_error *err)
+static int stage_in(struct om_quant_files *r, const char *dir, const char *name, bool model,
+                    struct om_quant_staged **out, struct om_error *err)
 {
     struct om_quant_staged *s;
 
+    *out = NULL;
     if (!om_grow(&r->staged, &r->cap_staged, r->n_staged + 1, sizeof(*r->staged)))
         return no_memory(err);
     s = &r->staged[r->n_staged++];
     *s = (struct om_quant_staged){ .out = OM_OUT_INIT, .model = model };
-    om_out_discard(r->out_dir, name);
+    om_out_discard(dir, name);
     *out = s;
-    return om_out_open(&s->out, r->out_dir, name, r->ctx, err);
+    return om_out_open(&s->out, dir, name, r->ctx, err);
+}
+
+static int stage(struct om_quant_files *r, const char *name, bool model,
+                 struct om_quant_staged **out, struct om_error *err)
+{
+    return stage_in(r, r->out_dir, name, model, out, err);
 }
 
 static int stage_bytes(struct om_quant_files *r, const char *name, om_sv bytes,
@@ -115,6 +122,30 @@ static int stage_copy(struct om_quant_files *r, const char *name, struct om_erro
     return rc;
 }
 
+/* The chat templates that have a directory of their own. */
+static int stage_templates(struct om_quant_files *r, struct om_error *err)
+{
+    const char *const dir = om_path_join(&r->arena, r->out_dir, om_templates_dir);
+    const char **names;
+    struct om_quant_staged *s;
+    om_sv bytes;
+    size_t n;
+
+    OM_TRY(om_templates_list(&r->arena, r->dir, &names, &n, err));
+    if (n > 0)
+        OM_TRY(dir ? om_dir_make(dir, err) : no_memory(err));
+    for (size_t i = 0; i < n; i++) {
+        const char *const path = om_path_join(&r->arena, r->dir, names[i]);
+
+        if (!path)
+            return no_memory(err);
+        OM_TRY(om_file_read(&r->arena, path, SMALL_FILE_MAX, &bytes, err));
+        OM_TRY(stage_in(r, dir, strrchr(names[i], '/') + 1, false, &s, err));
+        OM_TRY(om_out_write(&s->out, bytes.ptr, bytes.len, err));
+    }
+    return 0;
+}
+
 int om_quant_files_companions(struct om_quant_files *r, const struct om_buf *ort_config,
                               struct om_error *err)
 {
@@ -124,7 +155,7 @@ int om_quant_files_companions(struct om_quant_files *r, const struct om_buf *ort
     OM_TRY(stage_copy(r, "generation_config.json", err));
     for (const char *const *name = om_companion_files; *name; name++)
         OM_TRY(stage_copy(r, *name, err));
-    return 0;
+    return stage_templates(r, err);
 }
 
 /* ---- one model ---- */

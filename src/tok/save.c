@@ -181,6 +181,31 @@ static int save_file(struct save *s, const char *name)
     return 0;
 }
 
+/* The chat templates that have a directory of their own. */
+static int save_templates(struct save *s)
+{
+    static const char below[] = "additional_chat_templates";
+    const char *const from = om_path_join(&s->arena, s->tok->dir, below);
+    const char *const to = om_path_join(&s->arena, s->to, below);
+    const char **names;
+    size_t n = 0;
+    int rc = 0;
+
+    if (!from || !to)
+        rc = no_memory(s);
+    else if (om_dir_exists(from) && !om_file_same(from, to))
+        rc = om_dir_list(&s->arena, from, &names, &n, s->err);
+    if (rc == 0 && n)
+        rc = om_dir_make(to, s->err);
+    s->to = to; /* the last files */
+    for (size_t i = 0; i < n && rc == 0; i++)
+        if (om_sv_ends(om_sv_str(names[i]), OM_SVL(".jinja"))) {
+            const char *const file = om_path_join(&s->arena, from, names[i]);
+            rc = file ? copy_file(s, file, names[i]) : no_memory(s);
+        }
+    return rc;
+}
+
 int om_tokenizer_save(struct om_ctx *ctx, const struct om_tokenizer *tok, const char *dir,
                       struct om_error *err)
 {
@@ -199,6 +224,8 @@ int om_tokenizer_save(struct om_ctx *ctx, const struct om_tokenizer *tok, const 
     rc = om_dir_make(dir, s.err);
     for (const char *const *name = tok_files; *name && rc == 0; name++)
         rc = save_file(&s, *name);
+    if (rc == 0)
+        rc = save_templates(&s);
     om_arena_release(&s.arena);
     om_error_release(&own);
     return rc;
