@@ -238,8 +238,5 @@ int fz_approximate_gelu(struct fuse *f, struct om_doc_node *n)
 
     if (!f->config->enable_gelu_approximation || !gelu || !fz_is_float(f, n->in[0]))
         return 0;
-    if (n->domain.len > 0)
-        f->fused--; /* it was counted as Gelu */
-    OM_TRY(fz_become(f, n, "com.microsoft", "FastGelu", n->in, n->n_in));
-    return 0;
+    return fz_become(f, n, "com.microsoft", "FastGelu", n->in, n->n_in);
 }

@@ -17,13 +17,52 @@ static fz_rule *const rules[] = { fz_layer_norm,      fz_rms_norm,  fz_gelu,
                                   fz_quick_gelu,      fz_bias_gelu, fz_skip_norm,
                                   fz_approximate_gelu };
 
+/* The names that a graph defines, and those that were defined before: branches may use the same
+ * names for different values, and then a name says nothing about a shape. */
+struct names {
+    struct om_map once, twice;
+};
+
+static int note_name(struct names *n, om_sv name, struct om_error *err)
+{
+    struct om_map *const m = om_map_get(&n->once, name, NULL) ? &n->twice : &n->once;
+
+    return name.len > 0 && om_map_put(m, name, 0) < 0 ? om_fail(err, OM_E_NOMEM, "out of memory")
+                                                      : 0;
+}
+
+static int note_graph(void *user, struct om_doc_graph *g, struct om_error *err)
+{
+    for (size_t i = 0; i < g->nodes.len; i++)
+        for (uint32_t k = 0; k < g->nodes.items[i].n_out; k++)
+            OM_TRY(note_name(user, g->nodes.items[i].out[k], err));
+    for (size_t i = 0; i < g->tensors.len; i++)
+        OM_TRY(note_name(user, g->tensors.items[i].name, err));
+    return 0;
+}
+
+static int note_values(struct fuse *f, const struct names *n)
+{
+    for (size_t i = 1; f->shapes && i < f->shapes->n_values; i++) {
+        const om_sv name = f->shapes->values[i].name;
+
+        if (name.len > 0 && !om_map_get(&n->twice, name, NULL) &&
+            om_map_put(&f->shape_of, name, (uint32_t)i) < 0)
+            return fz_no_memory(f);
+    }
+    return 0;
+}
+
 static int note_shapes(struct fuse *f)
 {
-    for (size_t i = 1; f->shapes && i < f->shapes->n_values; i++)
-        if (f->shapes->values[i].name.len > 0 &&
-            om_map_put(&f->shape_of, f->shapes->values[i].name, (uint32_t)i) < 0)
-            return fz_no_memory(f);
-    return 0;
+    struct names n = { .once = OM_MAP_INIT, .twice = OM_MAP_INIT };
+    int rc = om_doc_walk(f->d->graph, note_graph, &n, f->err);
+
+    if (rc == 0)
+        rc = note_values(f, &n);
+    om_map_release(&n.once);
+    om_map_release(&n.twice);
+    return rc;
 }
 
 static int clean_graph(void *user, struct om_doc_graph *g, struct om_error *err)
@@ -35,20 +74,19 @@ static int clean_graph(void *user, struct om_doc_graph *g, struct om_error *err)
     if (rc == 0)
         rc = fz_clean(f);
     fz_leave(f);
-    return rc;
+    return rc == 0 ? fz_resolve(f, g) : rc;
 }
 
 /* What a rule leaves unused goes before the next one asks who uses what. */
 static int apply(struct fuse *f, struct om_doc_graph *g, fz_rule *rule)
 {
-    const size_t before = f->fused;
     int rc = fz_enter(f, g);
 
     for (size_t i = 0; i < g->nodes.len && rc == 0; i++)
         if (!fz_is_dead(&g->nodes.items[i]) && g->nodes.items[i].n_out > 0)
             rc = rule(f, &g->nodes.items[i]);
     fz_leave(f);
-    if (f->fused > before)
+    if (rc == 0)
         fz_sweep(f, g);
     return rc;
 }
@@ -85,7 +123,6 @@ static int run(struct fuse *f)
     OM_TRY(note_shapes(f));
     OM_TRY(om_doc_types_new(f->d, &f->types, f->err));
     OM_TRY(om_doc_walk(f->d->graph, clean_graph, f, f->err));
-    OM_TRY(fz_resolve(f));
     OM_TRY(fz_count_uses(f));
     fz_sweep(f, f->d->graph);
     f->fused = 0;

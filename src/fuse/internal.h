@@ -47,9 +47,10 @@ int fz_become(struct fuse *f, struct om_doc_node *n, const char *domain, const c
               const om_sv *in, uint32_t n_in);
 void fz_kill(struct fuse *f, struct om_doc_node *n); /* its outputs have another maker, or no use */
 bool fz_is_dead(const struct om_doc_node *n);
-/* Whoever reads name reads target from now on; by fz_resolve() at the end. */
+/* Whoever reads name reads target from now on; by fz_resolve(), in g and the graphs below
+ * it: others may use the same names for other values. */
 int fz_alias(struct fuse *f, om_sv name, om_sv target);
-int fz_resolve(struct fuse *f);
+int fz_resolve(struct fuse *f, struct om_doc_graph *g);
 /* Drop the nodes whose results nobody uses, in g and below. */
 void fz_sweep(struct fuse *f, struct om_doc_graph *g);
 

@@ -215,6 +215,7 @@ static int replace_sum(struct fuse *f, struct om_doc_node *sum, struct om_doc_no
     out[1] = out[2] = (om_sv){ "", 0 };
     out[3] = sum->out[0];
     OM_TRY(fz_become(f, sum, "com.microsoft", s->op, s->in, s->n_in));
+    f->fused -= fz_is(norm, "", "SimplifiedLayerNormalization"); /* was counted */
     sum->out = out;
     sum->n_out = shared ? 4 : 1;
     if (om_map_put(&f->makers, out[0], (uint32_t)(sum - f->g->nodes.items)) < 0)

@@ -113,12 +113,13 @@ int fz_become(struct fuse *f, struct om_doc_node *n, const char *domain, const c
     }
     for (uint32_t i = 0; i < n->n_in; i++)
         fz_use(f, n->in[i], -1);
+    if (n->domain.len == 0) /* else it was counted */
+        f->fused++;
     n->in = copy;
     n->n_in = n_in;
     n->domain = om_sv_str(domain);
     n->op = om_sv_str(op);
     n->n_attrs = 0;
-    f->fused++;
     return 0;
 }
 
@@ -161,9 +162,9 @@ static int resolve_graph(void *user, struct om_doc_graph *g, struct om_error *er
     return 0;
 }
 
-int fz_resolve(struct fuse *f)
+int fz_resolve(struct fuse *f, struct om_doc_graph *g)
 {
-    int rc = om_doc_walk(f->d->graph, resolve_graph, f, f->err);
+    const int rc = om_doc_walk(g, resolve_graph, f, f->err);
 
     om_map_release(&f->aliases);
     f->n_targets = 0;

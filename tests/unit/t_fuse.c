@@ -202,4 +202,78 @@ static void patterns(struct test *t)
         run_case(t, i);
 }
 
-const struct test_entry t_fuse[] = { { "patterns", patterns }, TEST_END };
+/* ---- files ---- */
+
+static void run_document(struct test *t, struct om_arena *a, struct om_doc *d, bool cond,
+                         struct om_tensor **out)
+{
+    static float x[24], z[24];
+    static const int64_t dims[] = { 2, 3, 4 };
+    const bool branches = d->graph->inputs.len == 3;
+    const struct om_tensor in[] = {
+        { .name = "x", .dtype = OM_F32, .rank = 3, .dims = dims, .data = x },
+        { .name = "z", .dtype = OM_F32, .rank = 3, .dims = dims, .data = z },
+        { .name = "cond", .dtype = OM_BOOL, .rank = 0, .dims = dims, .data = &cond },
+    };
+    struct om_error err = OM_ERROR_INIT;
+    struct om_ref_model *m = NULL;
+    size_t n = 0;
+
+    for (int i = 0; i < 24; i++) {
+        x[i] = sinf((float)(7 * i));
+        z[i] = cosf((float)(5 * i));
+    }
+    *out = NULL;
+    CHECK_OK(t, om_ref_model_new(d, &m, &err), &err);
+    if (m)
+        CHECK_OK(t, om_ref_model_run(m, in, branches ? 3 : 2, NULL, a, out, &n, &err), &err);
+    om_error_release(&err);
+}
+
+static void check_file(struct test *t, const char *name, size_t want_fused)
+{
+    struct om_arena a = OM_ARENA_INIT(64u << 20);
+    const char *const path =
+        om_arena_str(&a, om_sv_str(test_data(t, om_arena_printf(&a, "fuzz/optimize/%s", name))));
+    struct om_optimize_config config;
+    struct om_error err = OM_ERROR_INIT;
+    struct om_doc *was = NULL, *now = NULL;
+    struct om_onnx_file *file = NULL;
+    struct om_graph *g = NULL;
+    size_t fused = 0;
+
+    test_case(t, "%s", name);
+    CHECK_OK(t, om_optimize_level("O2", &config, &err), &err);
+    config.disable_skip_layer_norm = false;
+    CHECK_OK(t, om_doc_open(&a, path, &was, &err), &err);
+    CHECK_OK(t, om_doc_open(&a, path, &now, &err), &err);
+    CHECK_OK(t, om_onnx_open(&a, path, &file, &g, &err), &err);
+    CHECK_OK(t, om_fuse_doc(now, g, &config, &fused, &err), &err);
+    CHECK_INT(t, fused, want_fused);
+    for (int cond = 0; cond < 2; cond++) {
+        struct om_tensor *a_out, *b_out;
+
+        run_document(t, &a, was, cond == 1, &a_out);
+        run_document(t, &a, now, cond == 1, &b_out);
+        CHECK(t, a_out && b_out && distance(a_out, b_out) <= 1e-5);
+    }
+    om_graph_free(g);
+    om_onnx_close(file);
+    om_doc_close(was);
+    om_doc_close(now);
+    om_error_release(&err);
+    om_arena_release(&a);
+}
+
+static void files(struct test *t)
+{
+    static const struct {
+        const char *name;
+        size_t fused;
+    } list[] = { { "patterns.onnx", 4 }, { "branches.onnx", 4 }, { "same_names.onnx", 0 } };
+
+    for (size_t i = 0; i < OM_COUNT(list); i++)
+        check_file(t, list[i].name, list[i].fused);
+}
+
+const struct test_entry t_fuse[] = { { "patterns", patterns }, { "files", files }, TEST_END };
