@@ -192,6 +192,9 @@ int cmd_export_onnx(struct cli *cli, int argc, char **argv)
             "write the files optimized: O1 (no fusions), O2 (ONNX Runtime's fused operators), O3 "
             "(Gelu approximated), O4 (float16, needs --device cuda)",
             0),
+        OPT_FLAG(0, "triton", &a.o.triton,
+                 "make OUTPUT a model of a Triton repository: OUTPUT/1/model.onnx and "
+                 "OUTPUT/config.pbtxt; its name is the model's"),
         OPT_FLAG(0, "no-constant-folding", &a.o.no_constant_folding,
                  "keep nodes whose inputs are constant"),
         OPT_FLAG(0, "durable", &a.o.durable, "wait until the files are on the disk"),

@@ -96,6 +96,9 @@ struct om_export_opts {
     /* NULL: plain ONNX operators. Else the files are written optimized, beside an ort_config.json; with fp16 nothing is
      * validated. safetensors as the place of weights is refused. See <optimum/optimize.h>. */
     const struct om_optimize_config *optimize;
+    /* out_dir becomes a model of a Triton repository: its version folder 1 has the files, config.pbtxt beside it says what
+     * goes in and out, batches included. Of models of one file. */
+    bool triton;
     const char *dump_ir;     /* file that receives the graphs as text, NULL: none */
     const char *token;       /* of the Hub; NULL: HF_TOKEN or the file that `hf auth login` writes; "": none */
     bool local_files_only;   /* never ask the Hub: what its cache has must do */

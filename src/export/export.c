@@ -78,8 +78,12 @@ static int run(struct om_job *job, struct om_verdict *v, struct om_error *err)
             "ONNX Runtime's CPU provider lacks most bfloat16 kernels: it probably cannot load the "
             "exported model.");
     OM_TRY(om_job_build(job, err));
+    if (job->repository)
+        OM_TRY(om_job_triton_check(job, err));
     OM_TRY(om_job_stage(job, err));
     OM_TRY(om_job_publish(job, err));
+    if (job->repository)
+        OM_TRY(om_job_triton_write(job, err));
     if (job->opts->quantize == NULL && !(job->opts->optimize != NULL && job->opts->optimize->fp16))
         /* else numbers differ by design */
         OM_TRY(om_job_validate(job, v, err));
@@ -148,16 +152,21 @@ static int check_opts(const struct om_export_opts *o, struct om_error *err)
 
 int om_export_run(struct om_ctx *ctx, const struct om_export_opts *opts, struct om_error *err)
 {
-    struct om_job job = { .ctx = ctx, .opts = opts, .data_out = OM_OUT_INIT };
+    struct om_export_opts changed;
+    struct om_job job = { .ctx = ctx, .opts = &changed, .data_out = OM_OUT_INIT };
     struct om_verdict v = { 0 };
     int rc = check_opts(opts, err);
 
     if (rc < 0)
         return rc;
+    changed = *opts;
     for (size_t i = 0; i < OM_COUNT(job.files); i++)
         job.files[i].out = (struct om_out)OM_OUT_INIT;
     om_arena_init(&job.arena, (size_t)1 << 30);
-    rc = run(&job, &v, err);
+    if (opts->triton)
+        rc = om_job_triton_open(&job, &changed, err);
+    if (rc == 0)
+        rc = run(&job, &v, err);
     free(v.differences);
     job_release(&job);
     return rc;

@@ -41,6 +41,7 @@ struct om_job {
     struct om_arena arena;
     struct om_config config;
     struct om_ckpt *ckpt;
+    const char *repository; /* with --triton: the directory that config.pbtxt goes to; else NULL */
     struct om_packed_scheme scheme; /* bits 0: none is given */
     struct om_packed_set *packed; /* NULL: the checkpoint holds no layers quantized */
     struct om_quant_config packed_config;
@@ -80,6 +81,12 @@ int om_pad_token_find(struct om_job *job, int64_t *id, struct om_error *err);
  * are there (packed.c). */
 int om_job_read_scheme(struct om_job *job, struct om_error *err);
 int om_job_open_packed(struct om_job *job, struct om_error *err);
+
+/* --triton (triton.c): the export goes to a version folder; only of models of one file; what goes in and
+ * out is written beside the folder once the files are there. */
+int om_job_triton_open(struct om_job *job, struct om_export_opts *opts, struct om_error *err);
+int om_job_triton_check(const struct om_job *job, struct om_error *err);
+int om_job_triton_write(struct om_job *job, struct om_error *err);
 
 int om_job_resolve(struct om_job *job, struct om_error *err);
 int om_job_build(struct om_job *job, struct om_error *err);

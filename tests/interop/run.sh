@@ -1,7 +1,7 @@
 #!/bin/bash
 # tests/interop/run.sh BUILD [SUITE...]: the real clients of our files get the numbers of PyTorch from them.
 #
-# Suites: files, classes, tokenizers, conversions, signature, quantize, real, hub, node, spark, shared (default: all). The Python clients live in BUILD/interop/venv, made on the
+# Suites: files, classes, tokenizers, conversions, signature, quantize, real, hub, node, spark, triton, shared (default: all). The Python clients live in BUILD/interop/venv, made on the
 # first run, or in the virtual environment that OPTIMUM_VENV names; transformers.js in BUILD/interop/node. Prints a line per check
 # and closes with "N passed, N failed, N skipped".
 set -u
@@ -110,6 +110,21 @@ spark_suite()
     "$dir/spark/bin/python" "$here/spark.py"
 }
 
+install_triton()
+{
+    python3 -m venv "$dir/triton" && "$dir/triton/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/triton.txt"
+}
+
+triton_suite()
+{
+    if ! make_once "$dir/triton" "$here/triton.txt" install_triton; then
+        echo "FAILED: pip could not install tritonclient"
+        echo "0 passed, 1 failed, 0 skipped"
+        return
+    fi
+    "$dir/triton/bin/python" "$here/triton.py"
+}
+
 # Recorded outputs beyond tests/data, where OM_SHARED or ../shared beside the source tree has them.
 shared_suite()
 {
@@ -142,7 +157,7 @@ END
     echo "$ok passed, $bad failed, 0 skipped"
 }
 
-wanted=${*:-files classes tokenizers conversions signature quantize real hub node spark shared}
+wanted=${*:-files classes tokenizers conversions signature quantize real hub node spark triton shared}
 if [ -n "${OPTIMUM_VENV:-}" ]; then
     python=$OPTIMUM_VENV/bin/python
     [ -x "$python" ] || fail "OPTIMUM_VENV: there is no $python"
@@ -165,6 +180,7 @@ suite real "$python" "$here/real.py" "$minilm"
 suite hub env OPTIMUM_VENV="${python%/bin/*}" "$here/../hub/run.sh" "$build" python
 suite node node_suite
 suite spark spark_suite
+suite triton triton_suite
 suite shared shared_suite
 
 echo "$passed passed, $failed failed, $skipped skipped"
