@@ -14,7 +14,7 @@ struct ids {
 static int add_id(struct ids *ids, int64_t id, struct om_error *err)
 {
     if (id < 0 || id >= UINT32_MAX)
-        return om_fail(err, OM_E_FORMAT, "%" PRId64 " is no id", id);
+        return om_fail(err, OM_E_USAGE, "%" PRId64 " is no id", id);
     if (!om_grow(&ids->items, &ids->cap, ids->len + 1, sizeof(*ids->items)))
         return om_fail(err, OM_E_NOMEM, "out of memory for %zu ids", ids->len);
     ids->items[ids->len++] = (uint32_t)id;

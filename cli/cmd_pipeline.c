@@ -27,14 +27,20 @@ struct param {
 };
 enum { UNSET = -1 };
 
+/* Empty parts do not count, as where Transformers splits a text. */
 static void put_list(struct om_buf *b, const char *text)
 {
     om_sv rest = om_sv_str(text), part;
+    bool more = false;
 
     om_buf_addc(b, '[');
-    for (bool more = false; om_sv_split(&rest, ',', &part); more = true) {
+    while (om_sv_split(&rest, ',', &part)) {
+        part = om_sv_trim(part);
+        if (part.len == 0)
+            continue;
         om_buf_adds(b, more ? "," : "");
-        om_buf_json_string(b, om_sv_trim(part));
+        om_buf_json_string(b, part);
+        more = true;
     }
     om_buf_addc(b, ']');
 }
