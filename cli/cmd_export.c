@@ -195,6 +195,9 @@ int cmd_export_onnx(struct cli *cli, int argc, char **argv)
         OPT_FLAG(0, "triton", &a.o.triton,
                  "make OUTPUT a model of a Triton repository: OUTPUT/1/model.onnx and "
                  "OUTPUT/config.pbtxt; its name is the model's"),
+        OPT_FLAG(0, "transformersjs", &a.o.transformersjs,
+                 "the layout of transformers.js: the models in OUTPUT/onnx, each also for its "
+                 "dtypes fp16, q8 and q4"),
         OPT_FLAG(0, "no-constant-folding", &a.o.no_constant_folding,
                  "keep nodes whose inputs are constant"),
         OPT_FLAG(0, "durable", &a.o.durable, "wait until the files are on the disk"),

@@ -99,6 +99,9 @@ struct om_export_opts {
     /* out_dir becomes a model of a Triton repository: its version folder 1 has the files, config.pbtxt beside it says what
      * goes in and out, batches included. Of models of one file. */
     bool triton;
+    /* The layout of transformers.js: the models in out_dir/onnx, each also as float16, int8 and int4 (STEM_fp16.onnx,
+     * STEM_quantized.onnx, STEM_q4.onnx), everything else in out_dir. */
+    bool transformersjs;
     const char *dump_ir;     /* file that receives the graphs as text, NULL: none */
     const char *token;       /* of the Hub; NULL: HF_TOKEN or the file that `hf auth login` writes; "": none */
     bool local_files_only;   /* never ask the Hub: what its cache has must do */

@@ -165,6 +165,10 @@ int om_export_run(struct om_ctx *ctx, const struct om_export_opts *opts, struct 
     om_arena_init(&job.arena, (size_t)1 << 30);
     if (opts->triton)
         rc = om_job_triton_open(&job, &changed, err);
+    if (rc == 0 && opts->transformersjs)
+        rc = om_job_variants_open(&job, &changed, err);
+    if (!job.companion_dir)
+        job.companion_dir = changed.out_dir;
     if (rc == 0)
         rc = run(&job, &v, err);
     free(v.differences);

@@ -42,6 +42,8 @@ struct om_job {
     struct om_config config;
     struct om_ckpt *ckpt;
     const char *repository; /* with --triton: the directory that config.pbtxt goes to; else NULL */
+    const char *companion_dir; /* of configuration and tokenizer: out_dir, or what it lies in */
+    bool variants;             /* with --transformersjs */
     struct om_packed_scheme scheme; /* bits 0: none is given */
     struct om_packed_set *packed; /* NULL: the checkpoint holds no layers quantized */
     struct om_quant_config packed_config;
@@ -81,6 +83,13 @@ int om_pad_token_find(struct om_job *job, int64_t *id, struct om_error *err);
  * are there (packed.c). */
 int om_job_read_scheme(struct om_job *job, struct om_error *err);
 int om_job_open_packed(struct om_job *job, struct om_error *err);
+
+/* --transformersjs (variants.c): models go to a folder of their own, with others made of them. */
+int om_job_variants_open(struct om_job *job, struct om_export_opts *opts, struct om_error *err);
+int om_job_stage_variants(struct om_job *job, struct om_error *err);
+/* A file that is published with the models; *out is valid until the next one (publish.c). */
+int om_job_add_aside(struct om_job *job, const char *dir, const char *name, struct om_out **out,
+                     struct om_error *err);
 
 /* --triton (triton.c): the export goes to a version folder; only of models of one file; what goes in and
  * out is written beside the folder once the files are there. */

@@ -143,20 +143,30 @@ static bool data_written(const struct om_job *job)
 
 /* ---- configuration and companions ---- */
 
-static int stage_bytes(struct om_job *job, const char *name, om_sv bytes, struct om_error *err)
+int om_job_add_aside(struct om_job *job, const char *dir, const char *name, struct om_out **out,
+                     struct om_error *err)
 {
     struct om_job_aside *aside = add_aside(job);
 
     if (aside == NULL)
         return oom(err);
-    OM_TRY(om_out_open(&aside->out, job->opts->out_dir, name, job->ctx, err));
-    return om_out_write(&aside->out, bytes.ptr, bytes.len, err);
+    OM_TRY(om_out_open(&aside->out, dir, name, job->ctx, err));
+    *out = &aside->out;
+    return 0;
+}
+
+static int stage_bytes(struct om_job *job, const char *name, om_sv bytes, struct om_error *err)
+{
+    struct om_out *out = NULL;
+
+    OM_TRY(om_job_add_aside(job, job->companion_dir, name, &out, err));
+    return om_out_write(out, bytes.ptr, bytes.len, err);
 }
 
 /* The chat templates that have a directory of their own. */
 static int stage_templates(struct om_job *job, struct om_error *err)
 {
-    const char *const dir = om_path_join(&job->arena, job->opts->out_dir, om_templates_dir);
+    const char *const dir = om_path_join(&job->arena, job->companion_dir, om_templates_dir);
     const char **names;
     size_t n;
 
@@ -365,11 +375,11 @@ static void discard_leftovers(const struct om_job *job)
         om_out_discard(dir, om_part_file((enum om_part)part));
     om_out_discard(dir, OM_DATA_NAME);
     om_out_discard(dir, OM_DIVERGE_NAME);
-    om_out_discard(dir, "config.json");
-    om_out_discard(dir, "generation_config.json");
-    om_out_discard(dir, "ort_config.json");
+    om_out_discard(job->companion_dir, "config.json");
+    om_out_discard(job->companion_dir, "generation_config.json");
+    om_out_discard(job->companion_dir, "ort_config.json");
     for (const char *const *name = om_companion_files; *name != NULL; name++)
-        om_out_discard(dir, *name);
+        om_out_discard(job->companion_dir, *name);
     for (size_t i = 0; i < job->ckpt->file_count; i++)
         om_out_discard(dir, base_name(job->ckpt->files[i].path));
 }
@@ -378,12 +388,14 @@ int om_job_stage(struct om_job *job, struct om_error *err)
 {
     OM_TRY(om_dir_make(job->opts->out_dir, err));
     discard_leftovers(job);
-    job->in_place = om_file_same(job->dir, job->opts->out_dir);
+    job->in_place = om_file_same(job->dir, job->companion_dir);
     OM_TRY(stage_data(job, err));
     if (is_changed(job))
         OM_TRY(stage_ort_config(job, err));
     for (size_t i = 0; i < job->n_files; i++)
         OM_TRY(stage_model(job, &job->files[i], err));
+    if (job->variants)
+        OM_TRY(om_job_stage_variants(job, err));
     return stage_companions(job, err);
 }
 

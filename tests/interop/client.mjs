@@ -14,16 +14,16 @@ function assert(condition, message) {
     if (!condition) throw new Error(message);
 }
 
-function close(name, got, want) {
+function close(name, got, want, tolerance = TOLERANCE) {
     assert(`${got.dims}` === `${want.dims}`, `${name}: shape [${got.dims}], expected [${want.dims}]`);
-    const limit = TOLERANCE * want.data.reduce((max, x) => Math.max(max, Math.abs(x)), 1);
+    const limit = tolerance * want.data.reduce((max, x) => Math.max(max, Math.abs(x)), 1);
     const difference = want.data.reduce((max, x, i) => Math.max(max, Math.abs(x - Number(got.data[i]))), 0);
     assert(difference <= limit, `${name}: largest difference ${difference}, limit ${limit}`);
     return difference;
 }
 
 function load(test) {
-    const options = { dtype: 'fp32', device: 'cpu', use_external_data_format: test.external };
+    const options = { dtype: test.dtype ?? 'fp32', device: 'cpu', use_external_data_format: test.external };
     return transformers[test.class].from_pretrained(test.name, options);
 }
 
@@ -35,7 +35,7 @@ function feed(test) {
 const kinds = {
     async forward(test) {
         const outputs = await (await load(test))(feed(test));
-        const worst = Object.entries(test.outputs).map(([name, want]) => close(name, outputs[name], want));
+        const worst = Object.entries(test.outputs).map(([name, want]) => close(name, outputs[name], want, test.tolerance));
         return Math.max(...worst).toExponential(1);
     },
 
@@ -57,7 +57,7 @@ const kinds = {
 let passed = 0;
 let failed = 0;
 for (const test of JSON.parse(readFileSync(`${directory}/cases.json`))) {
-    const name = `transformers.js ${test.kind} ${test.name}`;
+    const name = `transformers.js ${test.kind} ${test.name}${test.dtype ? ` ${test.dtype}` : ''}`;
     try {
         const detail = await kinds[test.kind](test);
         passed++;

@@ -69,6 +69,15 @@ def forward_case(case, torch_class, layout, out, directory):
     }
 
 
+def dtype_cases(source_case, torch_class, out, directory):
+    """One export with --transformersjs, loaded by every dtype; few bits are that far off."""
+    plain = forward_case(source_case, torch_class, "embedded", out, directory)
+    name = plain["name"] + "-dtypes"
+    export(checkpoint(source_case, directory), out / name, "--task", source_case.split("/")[1], "--transformersjs")
+    for dtype, tolerance in {"fp32": 1e-4, "fp16": 1e-2, "q8": 0.1, "q4": 0.3}.items():
+        yield plain | {"name": name, "dtype": dtype, "tolerance": tolerance}
+
+
 def generate_case(case, torch_class, layout, out, directory, *args):
     source = checkpoint(case, directory)
     name = "-".join([case.replace("/", "-"), layout, *(a.strip("-") for a in args)])
@@ -115,6 +124,7 @@ def main(out, minilm):
         for kind in ["t5", *SEQ2SEQ]:
             case = (f"{kind}/text2text-generation-with-past", "AutoModelForSeq2SeqLM", "embedded", out, directory)
             cases += [generate_case(*case, "--decoder", form) for form in ("merged", "single")]
+        cases += dtype_cases("bert/text-classification", "AutoModelForSequenceClassification", out, directory)
     cases += [embed_case(minilm, library, out) for library in ("transformers", "sentence_transformers")]
     (out / "cases.json").write_text(json.dumps(cases))
 
