@@ -1,5 +1,7 @@
 /* src/tok/info.c: tokenizer_config.json and special_tokens_map.json, read as Transformers reads
  * them. */
+#include <stdlib.h>
+
 #include "base/file.h"
 #include "tok/convert.h"
 #include "tok/tok.h"
@@ -171,6 +173,34 @@ static void add_class(struct om_tokenizer *tok, const struct om_json *config,
         tok->info.padding_side = OM_SIDE_LEFT;
 }
 
+/* Transformers gives a tokenizer.json the special tokens that only the configuration names: they
+ * are found whole in a text and left out of decoded ones. */
+static int add_special(struct tok_builder *b)
+{
+    const struct om_tokenizer_info *const info = &b->tok->info;
+    const char *const roles[TOK_ROLES] = { info->bos_token, info->eos_token, info->unk_token,
+                                           info->sep_token, info->pad_token, info->cls_token,
+                                           info->mask_token };
+    const struct tok_added *const d = &b->tok->added;
+    struct tok_added_token *const tokens = calloc(d->len + TOK_ROLES, sizeof(*tokens));
+    size_t n = d->len;
+    int rc = 0;
+
+    if (!tokens)
+        return tok_loader_no_memory(&b->loader);
+    if (n)
+        memcpy(tokens, d->tokens, n * sizeof(*tokens));
+    for (size_t i = 0; i < TOK_ROLES; i++) {
+        const om_sv text = om_sv_str(roles[i]);
+        if (text.len && tok_vocab_find(&d->index, text) == TOK_NONE)
+            tokens[n++] = (struct tok_added_token){ .content = text, .special = true };
+    }
+    if (n > d->len)
+        rc = tok_builder_added(b, tokens, n);
+    free(tokens);
+    return rc;
+}
+
 /* What the configuration says counts more than the map, and both more than the class. */
 int tok_info_read(struct tok_builder *b, const char *dir)
 {
@@ -188,6 +218,8 @@ int tok_info_read(struct tok_builder *b, const char *dir)
         rc = read_file(b, dir, "config.json", &path, &model);
     if (rc == 0)
         add_class(b->tok, config, model);
+    if (rc == 0 && b->tok->file)
+        rc = om_wrap(b->loader.err, add_special(b), "%s", dir);
     if (rc == 0)
         rc = om_wrap(b->loader.err, tok_chat_read(b, dir, config), "%s", dir);
     om_json_free(map);
