@@ -83,9 +83,9 @@ int om_packed_scheme_read(const struct om_json *q, struct om_packed_scheme *s, s
     bool eight = false, four = false;
 
     *s = (struct om_packed_scheme){ .bits = 0 };
-    if (om_json_bool(om_json_get(q, "load_in_8bit"), &eight) | /* both are asked for */
-            om_json_bool(om_json_get(q, "load_in_4bit"), &four) &&
-        method.len == 0 && (eight || four))
+    om_json_bool(om_json_get(q, "load_in_8bit"), &eight);
+    om_json_bool(om_json_get(q, "load_in_4bit"), &four);
+    if (method.len == 0 && (eight || four))
         return om_fail(err, OM_E_UNSUPPORTED,
                        "quantization_config: weights quantized by bitsandbytes are not read");
     if (!om_sv_is(method, "gptq") && !om_sv_is(method, "awq"))
