@@ -423,13 +423,14 @@ static void make_chunk(void *user, size_t slot, size_t item)
     const struct chunk c = chunk_at(j, item);
     const size_t cols = j->a->cols;
     uint8_t *const dst = j->slots + slot * j->slot_size;
-    uint8_t *const raw = j->scratch + slot * j->slot_size;
+    uint8_t *raw;
 
     if (!j->l.swapped) {
         for (size_t r = 0; r < c.n; r++)
             quantize_line(j, slot, c.batch * j->a->rows + c.row + r, 0, cols, dst + r * cols);
         return;
     }
+    raw = j->scratch + slot * j->slot_size;
     for (size_t k = 0; k < cols; k++)
         quantize_line(j, slot, c.batch * cols + k, c.row, c.n, raw + k * c.n);
     transpose(dst, raw, cols, c.n);
