@@ -236,7 +236,7 @@ int fz_approximate_gelu(struct fuse *f, struct om_doc_node *n)
     const bool gelu = fz_is(n, "com.microsoft", "Gelu") || fz_is(n, "com.microsoft", "BiasGelu") ||
                       (fz_is(n, "", "Gelu") && !is_tanh_gelu(f, n));
 
-    if (!f->config->enable_gelu_approximation || !gelu || !fz_is_float(f, n->in[0]))
+    if (!f->config->enable_gelu_approximation || !gelu || n->n_in == 0 || !fz_is_float(f, n->in[0]))
         return 0;
     return fz_become(f, n, "com.microsoft", "FastGelu", n->in, n->n_in);
 }

@@ -56,8 +56,8 @@ void fz_sweep(struct fuse *f, struct om_doc_graph *g);
 
 /* ---- match.c: questions about a name ---- */
 
-/* The node of g that makes name as its first output and is such an operator of the default domain.
- */
+/* The node of g that makes name as its first output from at least one input, and is such an
+ * operator of the default domain. */
 struct om_doc_node *fz_made_by(const struct fuse *f, om_sv name, const char *op);
 bool fz_is(const struct om_doc_node *n, const char *domain, const char *op);
 /* The initializer that name stands for, wherever the graph is run from. */

@@ -17,7 +17,7 @@ struct om_doc_node *fz_made_by(const struct fuse *f, om_sv name, const char *op)
     if (name.len == 0 || !om_map_get(&f->makers, name, &at))
         return NULL;
     n = &f->g->nodes.items[at];
-    return n->n_out > 0 && om_sv_eq(n->out[0], name) && fz_is(n, "", op) ? n : NULL;
+    return n->n_in > 0 && n->n_out > 0 && om_sv_eq(n->out[0], name) && fz_is(n, "", op) ? n : NULL;
 }
 
 static bool is_input(const struct om_doc_graph *g, om_sv name)

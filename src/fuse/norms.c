@@ -134,7 +134,7 @@ int fz_rms_norm(struct fuse *f, struct om_doc_node *n)
     om_sv x, scale, of;
     double epsilon = 0;
 
-    if (f->config->disable_layer_norm || !fz_is(n, "", "Mul") ||
+    if (f->config->disable_layer_norm || !fz_is(n, "", "Mul") || n->n_out == 0 ||
         !is_scaled_unit(f, n, &x, &scale, &epsilon) || is_centred(f, x, &of) || !fz_is_float(f, x))
         return 0;
     if (!fz_same_shape(f, x, n->out[0]))
