@@ -21,7 +21,8 @@ struct om_optimize_config {
     bool enable_transformers_specific_optimizations; /* the fusions below */
     bool optimize_for_gpu;
     bool fp16;                      /* computes in float16; inputs and outputs stay float32 */
-    bool enable_gelu_approximation; /* Gelu becomes FastGelu: differs by 1e-3 at most */
+    bool enable_gelu_approximation; /* Gelu becomes FastGelu: its values differ by 1e-3 at most,
+                                     * outputs of a model may by more */
 
     /* fusions to leave out */
     bool disable_gelu, disable_bias_gelu;
