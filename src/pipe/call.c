@@ -59,6 +59,19 @@ void *pipe_call_items(struct pipe_call *c, size_t n)
     return inputs;
 }
 
+int pipe_call_names(struct pipe_call *c, const char *const *names, size_t n, struct pipe_texts *out,
+                    struct om_error *err)
+{
+    struct om_text *const at = om_arena_array(&c->arena, n + 1, sizeof(*at));
+
+    if (!at)
+        return pipe_no_memory(err);
+    for (size_t i = 0; i < n; i++)
+        at[i] = (struct om_text){ names[i], strlen(names[i]) };
+    *out = (struct pipe_texts){ at, n };
+    return 0;
+}
+
 void *pipe_call_block(struct pipe_call *c, size_t n, size_t elem)
 {
     size_t size;

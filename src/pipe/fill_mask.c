@@ -333,22 +333,6 @@ const struct pipe_task pipe_fill_mask = {
 
 /* ---- the typed door ---- */
 
-static int set_targets(struct pipe_call *c, const struct om_fill_opts *o, struct om_error *err)
-{
-    struct params *const p = c->params;
-    struct om_text *at;
-
-    if (!o->targets)
-        return 0;
-    at = om_arena_array(&c->arena, o->n_targets + 1, sizeof(*at));
-    if (!at)
-        return pipe_no_memory(err);
-    for (size_t i = 0; i < o->n_targets; i++)
-        at[i] = (struct om_text){ o->targets[i], strlen(o->targets[i]) };
-    p->targets = (struct pipe_texts){ at, o->n_targets };
-    return 0;
-}
-
 static int set(struct pipe_call *c, const struct om_text *texts, size_t n,
                const struct om_fill_opts *opts, struct om_error *err)
 {
@@ -365,7 +349,7 @@ static int set(struct pipe_call *c, const struct om_text *texts, size_t n,
         return om_fail(err, OM_E_USAGE, "top_k or max_length is negative");
     p->top_k = o.top_k ? o.top_k : p->top_k;
     pipe_coding_set(&p->coding, o.truncation, o.max_length);
-    return set_targets(c, &o, err);
+    return o.targets ? pipe_call_names(c, o.targets, o.n_targets, &p->targets, err) : 0;
 }
 
 int om_pipeline_fill(const struct om_pipeline *p, const struct om_text *texts, size_t n,

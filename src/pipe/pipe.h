@@ -231,6 +231,9 @@ int pipe_call_begin(struct pipe_call *c, const struct om_pipeline *p, struct om_
 void pipe_call_end(struct pipe_call *c); /* accepts a zeroed value */
 /* Room for n items; their inputs, zeroed, are at the return value. NULL when out of memory. */
 void *pipe_call_items(struct pipe_call *c, size_t n);
+/* A list of words of the caller as a parameter of the call. */
+int pipe_call_names(struct pipe_call *c, const char *const *names, size_t n, struct pipe_texts *out,
+                    struct om_error *err);
 /* n elements that pipe_call_hand_out() can give away. NULL when out of memory. */
 void *pipe_call_block(struct pipe_call *c, size_t n, size_t size);
 /* What a function of the typed door gives: the block, with all of the call's memory. Only

@@ -663,22 +663,6 @@ const struct pipe_task pipe_token_classification = {
 
 /* ---- the typed door ---- */
 
-static int set_ignored(struct pipe_call *c, const struct om_token_opts *o, struct om_error *err)
-{
-    struct params *const p = c->params;
-    struct om_text *at;
-
-    if (!o->ignore_labels)
-        return 0;
-    at = om_arena_array(&c->arena, o->n_ignore_labels + 1, sizeof(*at));
-    if (!at)
-        return pipe_no_memory(err);
-    for (size_t i = 0; i < o->n_ignore_labels; i++)
-        at[i] = (struct om_text){ o->ignore_labels[i], strlen(o->ignore_labels[i]) };
-    p->ignore_labels = (struct pipe_texts){ at, o->n_ignore_labels };
-    return 0;
-}
-
 static int set(struct pipe_call *c, const struct om_text *texts, size_t n,
                const struct om_token_opts *opts, struct om_error *err)
 {
@@ -695,7 +679,9 @@ static int set(struct pipe_call *c, const struct om_text *texts, size_t n,
         p->aggregation = (int)o.aggregation;
     if (o.stride >= 0)
         p->stride = o.stride;
-    return set_ignored(c, &o, err);
+    return o.ignore_labels
+               ? pipe_call_names(c, o.ignore_labels, o.n_ignore_labels, &p->ignore_labels, err)
+               : 0;
 }
 
 int om_pipeline_find_entities(const struct om_pipeline *p, const struct om_text *texts, size_t n,

@@ -313,20 +313,6 @@ const struct pipe_task pipe_zero_shot_classification = {
 
 /* ---- the typed door ---- */
 
-static int set_labels(struct pipe_call *c, const char *const *labels, size_t n,
-                      struct om_error *err)
-{
-    struct params *const p = c->params;
-    struct om_text *const at = om_arena_array(&c->arena, n + 1, sizeof(*at));
-
-    if (!at)
-        return pipe_no_memory(err);
-    for (size_t i = 0; i < n; i++)
-        at[i] = (struct om_text){ labels[i], strlen(labels[i]) };
-    p->labels = (struct pipe_texts){ at, n };
-    return 0;
-}
-
 static int set(struct pipe_call *c, const struct om_text *texts, size_t n,
                const struct om_zero_shot_opts *opts, struct om_error *err)
 {
@@ -359,7 +345,7 @@ int om_pipeline_zero_shot(const struct om_pipeline *p, const struct om_text *tex
     OM_TRY(pipe_typed_begin(&c, p, &pipe_zero_shot_classification, err));
     rc = set(&c, texts, n, opts, err);
     if (rc == 0)
-        rc = set_labels(&c, labels, n_labels, err);
+        rc = pipe_call_names(&c, labels, n_labels, &((struct params *)c.params)->labels, err);
     rc = pipe_typed_end(&c, rc, &results, err);
     if (rc == 0)
         *out = results;
