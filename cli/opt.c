@@ -176,9 +176,10 @@ static const struct opt *fail_unknown(struct parse *p, const char *arg, size_t l
     return NULL;
 }
 
+/* A whole name is that option, whichever longer names begin with it. */
 static const struct opt *find_long(struct parse *p, const char *arg, size_t len)
 {
-    const struct opt *found = NULL;
+    const struct opt *found = NULL, *second = NULL;
 
     for (const struct opt *o = p->opts; o->kind != OPT_KIND_END; o++) {
         bool exact;
@@ -187,14 +188,18 @@ static const struct opt *find_long(struct parse *p, const char *arg, size_t len)
             continue;
         if (exact)
             return o;
-        if (found != NULL) {
-            cli_usage_error(p->cli, "option --%.*s is ambiguous: --%s, --%s", (int)len, arg,
-                            found->name, o->name);
-            return NULL;
-        }
-        found = o;
+        if (found == NULL)
+            found = o;
+        else if (second == NULL)
+            second = o;
     }
-    return found != NULL ? found : fail_unknown(p, arg, len);
+    if (found == NULL)
+        return fail_unknown(p, arg, len);
+    if (second == NULL)
+        return found;
+    cli_usage_error(p->cli, "option --%.*s is ambiguous: --%s, --%s", (int)len, arg, found->name,
+                    second->name);
+    return NULL;
 }
 
 static const struct opt *find_short(struct parse *p, char c)
