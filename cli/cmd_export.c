@@ -276,6 +276,8 @@ int cmd_export_onnx(struct cli *cli, int argc, char **argv)
     if (a.optimize != NULL) {
         if (om_optimize_level(a.optimize, &a.levels, &err) < 0)
             return cli_report(cli, &err);
+        if (a.device == NULL || strncmp(a.device, "cuda", 4) != 0)
+            om_optimize_for_cpu(&a.levels);
         a.o.optimize = &a.levels;
     }
     if (om_export_run(cli->ctx, &a.o, &err) < 0)

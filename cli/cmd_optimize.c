@@ -8,6 +8,7 @@ struct args {
     struct om_optimize_opts o;
     struct om_optimize_config config;
     const char *level; /* "1" to "4" */
+    const char *device;
     bool external;
     int quiets, verboses;
 };
@@ -23,11 +24,16 @@ static int choose_config(struct cli *cli, struct args *a)
     if (n != 1)
         return cli_usage_error(cli, "give one of -O1, -O2, -O3, -O4 and --config, not %d", n);
     if (a->level == NULL)
-        return 0;
+        return a->device ? cli_usage_error(cli, "--device goes with a level, not with --config")
+                         : 0;
+    if (a->device && strcmp(a->device, "cpu") != 0 && strncmp(a->device, "cuda", 4) != 0)
+        return cli_usage_error(cli, "--device %s: expected cpu or cuda", a->device);
     if (strlen(a->level) == 1)
         name[1] = a->level[0];
     if (om_optimize_level(name, &a->config, &err) < 0)
         return cli_report(cli, &err);
+    if (a->device && strcmp(a->device, "cpu") == 0)
+        om_optimize_for_cpu(&a->config);
     a->o.config = &a->config;
     return 0;
 }
@@ -50,6 +56,11 @@ int cmd_optimize(struct cli *cli, int argc, char **argv)
                 "ONNX Runtime fuses; -O3: Gelu approximated as well; -O4: in float16, for GPUs",
                 0),
         OPT_STR('c', "config", &a.o.config_file, "FILE", "an ort_config.json", 0),
+        OPT_STR(
+            0, "device", &a.device, "DEVICE",
+            "with a level: cpu leaves out the fusions that make models slower on CPUs (default: "
+            "all of them)",
+            0),
 
         OPT_GROUP("details"),
         OPT_FLAG(0, "use_external_data_format", &a.external,

@@ -27,17 +27,29 @@ struct om_optimize_config {
     /* fusions to leave out */
     bool disable_gelu, disable_bias_gelu;
     bool disable_layer_norm, disable_skip_layer_norm, disable_bias_skip_layer_norm;
+    bool disable_embed_layer_norm; /* true unless asked for, as in Optimum */
+    bool disable_attention, disable_rotary_embeddings;
+
+    /* how attention is fused */
+    bool use_multi_head_attention; /* MultiHeadAttention also where Attention would do */
+    bool use_raw_attention_mask;   /* a mask of tokens is read by the operator as it is */
+    bool use_mask_index;           /* ... or as the number of tokens of every text: padding is on
+                                    * the right then */
+    bool no_attention_mask;        /* masks are left out: there is no padding then */
 };
-#define OM_OPTIMIZE_CONFIG_INIT                                                    \
-    {                                                                              \
-        .struct_size = sizeof(struct om_optimize_config), .optimization_level = 1, \
-        .enable_transformers_specific_optimizations = true                         \
+#define OM_OPTIMIZE_CONFIG_INIT                                                              \
+    {                                                                                        \
+        .struct_size = sizeof(struct om_optimize_config), .optimization_level = 1,           \
+        .enable_transformers_specific_optimizations = true, .disable_embed_layer_norm = true \
     }
 
-/* The configuration of "O1", "O2", "O3" or "O4" (AutoOptimizationConfig). O1: no fusions; O2: those
- * that gain on a CPU; O3: approximations, too; O4: all of them, and float16, for a GPU. */
+/* The configuration of "O1", "O2", "O3" or "O4" (AutoOptimizationConfig). O1: no fusions; O2: the
+ * operators that ONNX Runtime has kernels for; O3: approximations, too; O4: and float16, for a GPU.
+ */
 OM_API int om_optimize_level(const char *name, struct om_optimize_config *config,
                              struct om_error *err);
+/* The same config without what makes models slower on CPUs: the residual sums stay apart. */
+OM_API void om_optimize_for_cpu(struct om_optimize_config *config);
 
 struct om_optimize_opts {
     uint32_t struct_size; /* set by OM_OPTIMIZE_OPTS_INIT; lets the struct grow */

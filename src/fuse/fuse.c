@@ -11,8 +11,11 @@
  * optimizations, one thread, medians of processor time of interleaved runs, milliseconds for 16 and
  * 64 tokens. Plain operators: 20.4 and 60.4; with Gelu fused: 18.6 and 58.0; with
  * SkipLayerNormalization as well: 20.0 and 61.5; with FastGelu in place of Gelu, too: 19.3
- * and 60.7. So the residual sums stay apart on a CPU (disable_skip_layer_norm) and the rest is
- * used. */
+ * and 60.7. Its kernel is scalar: 3.8 us for a row of 768 against 1.2 us of Add and
+ * LayerNormalization, 3.2 against 1.15 us where the mean stays. So the residual sums stay apart
+ * where a CPU is the target (om_optimize_for_cpu()) and the rest is used. Packed Attention is
+ * neutral: 0.985 to 1.009 of the time of plain operators, BERT of 6 layers, 1 x 16 to 4 x 64
+ * tokens; so is BiasGelu. */
 static fz_rule *const rules[] = { fz_layer_norm,      fz_rms_norm,  fz_gelu,
                                   fz_quick_gelu,      fz_bias_gelu, fz_skip_norm,
                                   fz_approximate_gelu };

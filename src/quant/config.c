@@ -345,19 +345,19 @@ static void write_optimization(const struct om_optimize_config *c, struct om_buf
         const char *key;
         bool value;
     } flags[] = {
-        { "disable_attention_fusion", true },
+        { "disable_attention_fusion", c->disable_attention },
         { "disable_bias_add_fusion", false },
         { "disable_bias_gelu_fusion", c->disable_bias_gelu },
         { "disable_bias_skip_layer_norm_fusion", c->disable_bias_skip_layer_norm },
         { "disable_bias_splitgelu_fusion", false },
-        { "disable_embed_layer_norm_fusion", true },
+        { "disable_embed_layer_norm_fusion", c->disable_embed_layer_norm },
         { "disable_gelu_fusion", c->disable_gelu },
         { "disable_group_norm_fusion", true },
         { "disable_layer_norm_fusion", c->disable_layer_norm },
         { "disable_nhwc_conv", false },
         { "disable_packed_kv", true },
         { "disable_packed_qkv", false },
-        { "disable_rotary_embeddings", true },
+        { "disable_rotary_embeddings", c->disable_rotary_embeddings },
         { "disable_shape_inference", false },
         { "disable_skip_group_norm_fusion", false },
         { "disable_skip_layer_norm_fusion", c->disable_skip_layer_norm },
@@ -366,20 +366,22 @@ static void write_optimization(const struct om_optimize_config *c, struct om_buf
         { "enable_transformers_specific_optimizations",
           c->enable_transformers_specific_optimizations },
         { "fp16", c->fp16 },
-        { "no_attention_mask", false },
+        { "no_attention_mask", c->no_attention_mask },
         { "optimize_for_gpu", c->optimize_for_gpu },
+        { "use_group_norm_channels_first", false },
+        { "use_mask_index", c->use_mask_index },
+        { "use_multi_head_attention", c->use_multi_head_attention },
+        { "use_raw_attention_mask", c->use_raw_attention_mask },
     };
 
     om_buf_adds(b, "{\n");
     for (size_t i = 0; i < OM_COUNT(flags); i++) {
         if (strcmp(flags[i].key, "optimize_for_gpu") == 0)
             om_buf_printf(b, "    \"optimization_level\": %d,\n", c->optimization_level);
-        om_buf_printf(b, "    \"%s\": %s,\n", flags[i].key, flag(flags[i].value));
+        om_buf_printf(b, "    \"%s\": %s%s\n", flags[i].key, flag(flags[i].value),
+                      i + 1 < OM_COUNT(flags) ? "," : "");
     }
-    om_buf_adds(b, "    \"use_group_norm_channels_first\": false,\n"
-                   "    \"use_mask_index\": false,\n"
-                   "    \"use_multi_head_attention\": false,\n"
-                   "    \"use_raw_attention_mask\": false\n  }");
+    om_buf_adds(b, "  }");
 }
 
 static void write_quantization(const struct om_quant_config *c, struct om_buf *b)
@@ -431,10 +433,14 @@ int om_optimize_level(const char *name, struct om_optimize_config *config, struc
         config->enable_transformers_specific_optimizations = i > 0;
         config->enable_gelu_approximation = i > 1;
         config->fp16 = config->optimize_for_gpu = i == 3;
-        config->disable_skip_layer_norm = i < 3; /* loses on CPUs: fuse/fuse.c */
         return 0;
     }
     return om_fail(err, OM_E_USAGE, "optimization level \"%s\": expected O1, O2, O3 or O4", name);
+}
+
+void om_optimize_for_cpu(struct om_optimize_config *config)
+{
+    config->disable_skip_layer_norm = true; /* why: fuse/fuse.c */
 }
 
 static int read_optimization(const struct om_json *o, struct om_optimize_config *c,
@@ -444,16 +450,23 @@ static int read_optimization(const struct om_json *o, struct om_optimize_config 
         const char *key;
         bool *value;
     } flags[] = {
+        { "disable_attention_fusion", &c->disable_attention },
         { "disable_bias_gelu_fusion", &c->disable_bias_gelu },
         { "disable_bias_skip_layer_norm_fusion", &c->disable_bias_skip_layer_norm },
+        { "disable_embed_layer_norm_fusion", &c->disable_embed_layer_norm },
         { "disable_gelu_fusion", &c->disable_gelu },
         { "disable_layer_norm_fusion", &c->disable_layer_norm },
+        { "disable_rotary_embeddings", &c->disable_rotary_embeddings },
         { "disable_skip_layer_norm_fusion", &c->disable_skip_layer_norm },
         { "enable_gelu_approximation", &c->enable_gelu_approximation },
         { "enable_transformers_specific_optimizations",
           &c->enable_transformers_specific_optimizations },
         { "fp16", &c->fp16 },
+        { "no_attention_mask", &c->no_attention_mask },
         { "optimize_for_gpu", &c->optimize_for_gpu },
+        { "use_mask_index", &c->use_mask_index },
+        { "use_multi_head_attention", &c->use_multi_head_attention },
+        { "use_raw_attention_mask", &c->use_raw_attention_mask },
     };
     const struct om_json *const level = om_json_get(o, "optimization_level");
     int64_t v = c->optimization_level;

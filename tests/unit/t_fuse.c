@@ -181,7 +181,6 @@ static void run_case(struct test *t, size_t i)
     if (!g)
         return;
     CHECK_OK(t, om_optimize_level(levels[cases[i].level - 1], &config, &err), &err);
-    config.disable_skip_layer_norm = false;
     CHECK_OK(t, om_onnx_write_shell(g, &opts, &text, &err), &err);
     shell = (struct om_file){ .fd = -1, .data = (const uint8_t *)text.ptr, .size = text.len };
     CHECK_OK(t, om_doc_parse_shell(&a, &shell, g, &d, &err), &err);
@@ -244,7 +243,6 @@ static void check_file(struct test *t, const char *name, size_t want_fused)
 
     test_case(t, "%s", name);
     CHECK_OK(t, om_optimize_level("O2", &config, &err), &err);
-    config.disable_skip_layer_norm = false;
     CHECK_OK(t, om_doc_open(&a, path, &was, &err), &err);
     CHECK_OK(t, om_doc_open(&a, path, &now, &err), &err);
     CHECK_OK(t, om_onnx_open(&a, path, &file, &g, &err), &err);

@@ -19,6 +19,8 @@ echo "--- refused"
 status $CLI onnxruntime optimize --onnx_model onnx -o out5
 status $CLI onnxruntime optimize --onnx_model onnx -O2 -c config.json -o out5
 status $CLI onnxruntime optimize --onnx_model onnx -O5 -o out5
+status $CLI onnxruntime optimize --onnx_model onnx -O2 --device tpu -o out5
+status $CLI onnxruntime optimize --onnx_model onnx -c config.json --device cpu -o out5
 status $CLI onnxruntime optimize --onnx_model onnx -O2 -o onnx
 status $CLI onnxruntime optimize --onnx_model nowhere -O2 -o out5
 echo '{"optimization": {"fp16": 1}}' >bad.json
@@ -28,7 +30,9 @@ status $CLI onnxruntime optimize --onnx_model cut.onnx -O2 -o out5
 echo "--- at export, in one pass"
 $CLI export onnx -q --model ckpt --task text-classification --no-validation --optimize O2 one
 ls one
-cmp one/ort_config.json out/ort_config.json && echo equal
+$CLI onnxruntime optimize -q --onnx_model onnx -O2 --device cpu -o out6
+cmp one/ort_config.json out6/ort_config.json && echo equal
+grep skip_layer_norm_fusion out/ort_config.json out6/ort_config.json
 $CLI inspect one/model.onnx | grep -c com.microsoft
 status $CLI export onnx -q --model ckpt --optimize O4 two
 status $CLI export onnx -q --model ckpt --optimize O9 two
