@@ -198,6 +198,13 @@ int cmd_export_onnx(struct cli *cli, int argc, char **argv)
         OPT_FLAG(0, "transformersjs", &a.o.transformersjs,
                  "the layout of transformers.js: the models in OUTPUT/onnx, each also for its "
                  "dtypes fp16, q8 and q4"),
+        OPT_STR(0, "report", &a.o.report, "FILE.html",
+                "what --quantize, --optimize and --transformersjs changed, as a page: tables, and "
+                "plots of the layers and their errors",
+                0),
+        OPT_FLAG(0, "compare", &a.o.compare,
+                 "run the changed files and the reference executor on the example inputs and say "
+                 "how outputs differ"),
         OPT_FLAG(0, "no-constant-folding", &a.o.no_constant_folding,
                  "keep nodes whose inputs are constant"),
         OPT_FLAG(0, "durable", &a.o.durable, "wait until the files are on the disk"),

@@ -66,6 +66,12 @@ int cmd_optimize(struct cli *cli, int argc, char **argv)
         OPT_FLAG(0, "use_external_data_format", &a.external,
                  "tensors go to a file of their own (default: only above 2 GiB)"),
 
+        OPT_GROUP("report"),
+        OPT_FLAG(0, "compare", &a.o.compare,
+                 "run the old and the new models on made-up inputs and say how outputs differ"),
+        OPT_STR(0, "report", &a.o.report, "FILE.html",
+                "what changed as a page: tables, and plots of the layers", 0),
+
         OPT_GROUP("messages"),
         OPT_COUNTER('q', "quiet", &a.quiets, "only warnings; twice: only errors"),
         OPT_COUNTER('v', "verbose", &a.verboses, "more messages"),

@@ -192,7 +192,7 @@ int cmd_quantize(struct cli *cli, int argc, char **argv)
         OPT_FLAG(0, "compare", &a.o.compare,
                  "run the old and the new models on made-up inputs and say how outputs differ"),
         OPT_STR(0, "report", &a.o.report, "FILE.html",
-                "what changed as a page: tables, bars per weight", 0),
+                "what changed as a page: tables, and plots of the layers and their errors", 0),
 
         OPT_GROUP("messages"),
         OPT_COUNTER('q', "quiet", &a.quiets, "only warnings; twice: only errors"),

@@ -102,6 +102,9 @@ struct om_export_opts {
     /* The layout of transformers.js: the models in out_dir/onnx, each also as float16, int8 and int4 (STEM_fp16.onnx,
      * STEM_quantized.onnx, STEM_q4.onnx), everything else in out_dir. */
     bool transformersjs;
+    /* What quantize, optimize and transformersjs changed, as a page: an .html file, see <optimum/quantize.h>; NULL: none. */
+    const char *report;
+    bool compare;            /* run the changed files and the reference on the example inputs, log how outputs differ */
     const char *dump_ir;     /* file that receives the graphs as text, NULL: none */
     const char *token;       /* of the Hub; NULL: HF_TOKEN or the file that `hf auth login` writes; "": none */
     bool local_files_only;   /* never ask the Hub: what its cache has must do */

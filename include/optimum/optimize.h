@@ -60,6 +60,9 @@ struct om_optimize_opts {
     const char *config_file;                 /* an ort_config.json, or its optimization object */
     enum om_weights_mode weights;            /* AUTO: in the file below 2 GiB; EMBEDDED, EXTERNAL */
     bool durable;                            /* fsync before the files get their names */
+
+    bool compare; /* run the old and the new files on made-up inputs and log how outputs differ */
+    const char *report; /* an .html file with what changed; NULL: none */
 };
 #define OM_OPTIMIZE_OPTS_INIT                          \
     {                                                  \

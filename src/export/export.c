@@ -17,6 +17,7 @@ static void job_release(struct om_job *job)
     for (size_t i = 0; i < job->n_asides; i++)
         om_out_abort(&job->asides[i].out);
     free(job->asides);
+    om_quant_report_free(job->report);
     om_onnx_data_free(job->data);
     om_out_abort(&job->data_out);
     om_sentence_close(job->sentence);
@@ -87,6 +88,8 @@ static int run(struct om_job *job, struct om_verdict *v, struct om_error *err)
     if (job->opts->quantize == NULL && !(job->opts->optimize != NULL && job->opts->optimize->fp16))
         /* else numbers differ by design */
         OM_TRY(om_job_validate(job, v, err));
+    if (job->report)
+        OM_TRY(om_job_compare(job, err));
     return conclude(job, v, err);
 }
 
@@ -145,6 +148,10 @@ static int check_opts(const struct om_export_opts *o, struct om_error *err)
         OM_TRY(check_quantize(o, err));
     if (o->optimize != NULL)
         OM_TRY(check_optimize(o, err));
+    if ((o->report || o->compare) && !o->quantize && !o->optimize && !o->transformersjs)
+        return om_fail(err, OM_E_USAGE,
+                       "--report and --compare are about what --quantize, --optimize and "
+                       "--transformersjs change");
     if (o->shapes.batch_size < 0 || o->shapes.sequence_length < 0 || o->shapes.num_choices < 0)
         return om_fail(err, OM_E_USAGE, "an example size is negative");
     return 0;
@@ -167,6 +174,8 @@ int om_export_run(struct om_ctx *ctx, const struct om_export_opts *opts, struct 
         rc = om_job_triton_open(&job, &changed, err);
     if (rc == 0 && opts->transformersjs)
         rc = om_job_variants_open(&job, &changed, err);
+    if (rc == 0 && (opts->report || opts->compare))
+        rc = om_quant_report_new(&job.report, err);
     if (!job.companion_dir)
         job.companion_dir = changed.out_dir;
     if (rc == 0)

@@ -44,6 +44,7 @@ struct om_job {
     const char *repository; /* with --triton: the directory that config.pbtxt goes to; else NULL */
     const char *companion_dir; /* of configuration and tokenizer: out_dir, or what it lies in */
     bool variants;             /* with --transformersjs */
+    struct om_quant_report *report; /* what was changed; NULL: nobody asks for it */
     struct om_packed_scheme scheme; /* bits 0: none is given */
     struct om_packed_set *packed; /* NULL: the checkpoint holds no layers quantized */
     struct om_quant_config packed_config;
@@ -90,6 +91,9 @@ int om_job_stage_variants(struct om_job *job, struct om_error *err);
 /* A file that is published with the models; *out is valid until the next one (publish.c). */
 int om_job_add_aside(struct om_job *job, const char *dir, const char *name, struct om_out **out,
                      struct om_error *err);
+
+/* What was changed in the files, as a page and in numbers (compare.c): after they have names. */
+int om_job_compare(struct om_job *job, struct om_error *err);
 
 /* --triton (triton.c): the export goes to a version folder; only of models of one file; what goes in and
  * out is written beside the folder once the files are there. */

@@ -121,6 +121,7 @@ static int stage_model(struct om_job *job, struct om_job_file *f, struct om_erro
             .data = job->weights == OM_WEIGHTS_EMBEDDED ? NULL : &job->data_out,
             .location = OM_DATA_NAME,
             .packed = job->packed,
+            .report = job->report,
         };
 
         const struct om_quant_how how = { .optimize = job->opts->optimize,

@@ -54,7 +54,7 @@ static int stage_variant(struct om_job *job, const struct om_job_file *f, size_t
     om_sv stem = om_sv_str(om_part_file(f->part));
     struct om_quant_config config;
     struct om_quant_how how = { .quantize = &config };
-    struct om_quant_output o = { .name = NULL };
+    struct om_quant_output o = { .report = job->report };
     struct om_out *out = NULL;
 
     stem.len -= strlen(".onnx");

@@ -60,6 +60,10 @@ int om_quant_name(struct om_quant_job *j, om_sv base, om_sv *out)
 
 int om_quant_add_layer(struct om_quant_job *j, struct om_quant_layer layer)
 {
+    uint32_t at;
+
+    if (om_map_get(&j->folded, layer.name, &at))
+        layer.name = j->origins[at];
     if (!om_grow(&j->layers, &j->cap_layers, j->n_layers + 1, sizeof(*j->layers)))
         return om_quant_no_memory(j);
     j->layers[j->n_layers++] = layer;
@@ -155,8 +159,10 @@ static int add_view(struct om_quant_job *j, struct om_doc_graph *g, const struct
     w->dtype = OM_F32;
     w->name = n->out[0];
     t = om_doc_add_tensor(j->doc, g);
-    if (!t)
+    if (!t || !om_grow(&j->origins, &j->cap_origins, j->n_origins + 1, sizeof(*j->origins)) ||
+        om_map_put(&j->folded, n->out[0], (uint32_t)j->n_origins) < 0)
         return om_quant_no_memory(j);
+    j->origins[j->n_origins++] = n->in[0];
     *t = (struct om_doc_tensor){ .name = n->out[0],
                                  .type = OM_Q_F32,
                                  .rank = w->rank,

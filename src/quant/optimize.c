@@ -1,4 +1,6 @@
 /* src/quant/optimize.c: om_optimize_run(), and the same for one document. */
+#include <stdlib.h>
+
 #include <optimum/version.h>
 
 #include "fuse/fuse.h"
@@ -16,15 +18,23 @@ struct run {
 
 /* ---- one document ---- */
 
-/* The float16 half of O4, by the quantizer's conversion. */
-static int narrow(const struct om_quant_job *j)
+/* The float16 half of O4, by the quantizer's conversion; its layers become those of j. */
+static int narrow(struct om_quant_job *j)
 {
     const struct om_quant_config half = { .struct_size = sizeof(half), .method = OM_QUANT_FLOAT16 };
-    struct om_quant_job inner = {
-        .ctx = j->ctx, .config = &half, .arena = j->arena, .doc = j->doc, .err = j->err
-    };
+    struct om_quant_job inner = { .ctx = j->ctx,
+                                  .config = &half,
+                                  .arena = j->arena,
+                                  .doc = j->doc,
+                                  .err = j->err,
+                                  .want_errors = j->want_errors };
     const int rc = om_quant_job_change(&inner);
 
+    free(j->layers);
+    j->layers = inner.layers;
+    j->n_layers = inner.n_layers;
+    j->cap_layers = inner.cap_layers;
+    inner.layers = NULL;
     om_quant_job_release(&inner);
     return rc;
 }
@@ -32,7 +42,7 @@ static int narrow(const struct om_quant_job *j)
 int om_optimize_job_run(struct om_quant_job *j, const struct om_optimize_config *c,
                         const struct om_graph *shapes, struct om_quant_file *f)
 {
-    OM_TRY(om_quant_count_operators(f, j->doc, false, j->err));
+    OM_TRY(om_quant_count(f, j->doc, false, j->err));
     f->optimized = true;
     if (c->optimization_level > 0)
         OM_TRY(om_fuse_doc(j->doc, shapes, c, &f->converted, j->err));
@@ -40,7 +50,7 @@ int om_optimize_job_run(struct om_quant_job *j, const struct om_optimize_config 
         OM_TRY(narrow(j));
     j->doc->producer_name = OM_SVL("optimum.c");
     j->doc->producer_version = OM_SVL(OM_VERSION);
-    return om_quant_count_operators(f, j->doc, true, j->err);
+    return om_quant_count(f, j->doc, true, j->err);
 }
 
 /* ---- the files ---- */
@@ -56,7 +66,8 @@ static int optimize_doc(struct run *r, struct om_quant_job *j, const struct om_g
     OM_TRY(om_quant_report_add(&r->report, name, target, &f, j->err));
     OM_TRY(om_optimize_job_run(j, &r->config, shapes, f));
     OM_TRY(om_quant_files_write(&r->files, j->doc, target, j->err));
-    om_quant_report_log(r->ctx, &r->report);
+    OM_TRY(om_quant_report_layers(f, j, j->err));
+    om_quant_report_log(r->ctx, f);
     return 0;
 }
 
@@ -80,7 +91,7 @@ static int optimize_file(struct run *r, const char *name, struct om_error *err)
 {
     const char *const path = om_path_join(&r->files.arena, r->files.dir, name);
     struct om_arena arena = OM_ARENA_INIT(OM_QUANT_ARENA_MAX);
-    struct om_quant_job j = { .ctx = r->ctx, .arena = &arena, .err = err };
+    struct om_quant_job j = { .ctx = r->ctx, .arena = &arena, .want_errors = true, .err = err };
     struct om_onnx_file *file = NULL;
     struct om_graph *shapes = NULL;
     int rc = path ? om_doc_open(&arena, path, &j.doc, err) : om_quant_no_memory(&j);
@@ -93,6 +104,7 @@ static int optimize_file(struct run *r, const char *name, struct om_error *err)
     }
     om_graph_free(shapes);
     om_onnx_close(file);
+    om_quant_job_release(&j);
     om_doc_close(j.doc);
     om_arena_release(&arena);
     return rc;
@@ -122,6 +134,7 @@ static int run(struct run *r, struct om_error *err)
         OM_TRY(optimize_file(r, r->files.models[i], err));
     OM_TRY(stage_companions(r, err));
     OM_TRY(om_quant_files_publish(&r->files, err));
+    OM_TRY(om_quant_report_finish(&r->report, &r->files, r->opts->compare, r->opts->report, err));
     om_log(r->ctx, OM_LOG_INFO, "The optimized %s saved at: %s",
            r->files.n_models == 1 ? "model was" : "models were", r->opts->out_dir);
     return 0;

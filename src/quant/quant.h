@@ -13,6 +13,14 @@
  */
 #define OM_QUANT_EXTERNAL_MIN 1024
 
+/* What was changed in the files of a run: quant/report.h. */
+struct om_quant_report;
+int om_quant_report_new(struct om_quant_report **out, struct om_error *err);
+void om_quant_report_free(struct om_quant_report *r); /* accepts NULL */
+/* As a page in the file at path. */
+int om_quant_report_write(const struct om_quant_report *r, const char *path, bool durable,
+                          struct om_error *err);
+
 /* Where a model goes. data: receives the large tensors; NULL: all are in the file. */
 struct om_quant_output {
     const char *name; /* in messages */
@@ -21,6 +29,7 @@ struct om_quant_output {
     /* Layers that the checkpoint holds quantized: their products, and no others, are written with
      * the numbers they have, by a configuration of om_quant_packed_config(). NULL: quantize. */
     const struct om_packed_set *packed;
+    struct om_quant_report *report; /* receives what changed; NULL: it is logged only */
 };
 
 /* What is done to a model before it is written; NULL: not that. Optimizations come first. */

@@ -94,6 +94,8 @@ void om_quant_job_release(struct om_quant_job *j)
     om_map_release(&j->only);
     om_map_release(&j->exclude);
     om_map_release(&j->operators);
+    om_map_release(&j->folded);
+    free(j->origins);
     for (size_t i = 0; i < j->n_blocks; i++)
         om_blocks_release(j->blocks[i]);
     free(j->blocks);
@@ -110,47 +112,54 @@ int om_quant_job_change(struct om_quant_job *j)
 
 int om_quant_job_run(struct om_quant_job *j, struct om_quant_file *f)
 {
-    OM_TRY(om_quant_count_operators(f, j->doc, false, j->err));
+    OM_TRY(om_quant_count(f, j->doc, false, j->err));
     OM_TRY(om_quant_job_change(j));
-    return om_quant_count_operators(f, j->doc, true, j->err);
+    f->converted = j->converted;
+    return om_quant_count(f, j->doc, true, j->err);
 }
 
 /* ---- graphs of an export ---- */
 
-/* One step of how, with lines in the log. */
-static int run_step(struct om_quant_job *j, const struct om_quant_how *how, bool optimize,
-                    const struct om_graph *g, const char *name)
+/* The steps of how: f gets what each changed. */
+static int run_steps(struct om_quant_job *j, const struct om_quant_how *how,
+                     const struct om_graph *g, const char *name, struct om_quant_report *report,
+                     struct om_quant_file *f[2])
 {
-    struct om_quant_report report = { .files = NULL };
-    struct om_quant_file *f;
-    int rc = om_quant_report_add(&report, name, name, &f, j->err);
+    if (how->optimize) {
+        OM_TRY(om_quant_report_add(report, name, name, &f[0], j->err));
+        OM_TRY(om_optimize_job_run(j, how->optimize, g, f[0]));
+    }
+    if (how->quantize) {
+        OM_TRY(om_quant_report_add(report, name, name, &f[1], j->err));
+        OM_TRY(om_quant_job_run(j, f[1]));
+    }
+    return 0;
+}
 
-    if (rc == 0 && optimize)
-        rc = om_optimize_job_run(j, how->optimize, g, f);
-    else if (rc == 0)
-        rc = om_quant_job_run(j, f);
-    if (rc == 0 && !optimize)
-        rc = om_quant_report_layers(f, j, j->err);
-    if (rc == 0)
-        om_quant_report_log(j->ctx, &report);
-    om_quant_report_release(&report);
-    return rc;
+/* The errors of weights are known by now. float16 and quantization are not combined, so the layers
+ * are those of the last step. */
+static int close_steps(struct om_quant_job *j, struct om_quant_file *f[2])
+{
+    OM_TRY(om_quant_report_layers(f[1] ? f[1] : f[0], j, j->err));
+    for (int i = 0; i < 2; i++)
+        if (f[i])
+            om_quant_report_log(j->ctx, f[i]);
+    return 0;
 }
 
 static int change_shell(const struct om_quant_output *o, struct om_quant_job *j,
                         const struct om_quant_how *how, const struct om_file *shell,
-                        const struct om_graph *g)
+                        const struct om_graph *g, struct om_quant_report *report)
 {
     const struct om_doc_write_opts w = { .data = o->data,
                                          .location = o->location,
                                          .external_min = OM_QUANT_EXTERNAL_MIN };
+    struct om_quant_file *f[2] = { NULL };
 
     OM_TRY(om_doc_parse_shell(j->arena, shell, g, &j->doc, j->err));
-    if (how->optimize)
-        OM_TRY(run_step(j, how, true, g, o->name));
-    if (how->quantize)
-        OM_TRY(run_step(j, how, false, g, o->name));
-    return om_doc_write(j->doc, &w, o->out, j->err);
+    OM_TRY(run_steps(j, how, g, o->name, report, f));
+    OM_TRY(om_doc_write(j->doc, &w, o->out, j->err));
+    return close_steps(j, f);
 }
 
 int om_quant_graph(struct om_ctx *ctx, const struct om_quant_how *how, const struct om_graph *g,
@@ -159,6 +168,7 @@ int om_quant_graph(struct om_ctx *ctx, const struct om_quant_how *how, const str
 {
     struct om_arena arena = OM_ARENA_INIT(OM_QUANT_ARENA_MAX);
     struct om_buf text = OM_BUF_INIT(INT32_MAX);
+    struct om_quant_report local = { .files = NULL };
     struct om_quant_job j = { .ctx = ctx,
                               .config = how->quantize,
                               .arena = &arena,
@@ -172,8 +182,9 @@ int om_quant_graph(struct om_ctx *ctx, const struct om_quant_how *how, const str
                                        .data = (const uint8_t *)text.ptr,
                                        .size = text.len };
 
-        rc = change_shell(o, &j, how, &shell, g);
+        rc = change_shell(o, &j, how, &shell, g, o->report ? o->report : &local);
     }
+    om_quant_report_release(&local);
     om_quant_job_release(&j);
     om_doc_close(j.doc);
     om_buf_release(&text);

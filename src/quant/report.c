@@ -2,7 +2,6 @@
 #include "quant/report.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 /* Weights that a log shows when there are more: those with the largest error. */
@@ -11,6 +10,23 @@
 static int no_memory(struct om_error *err)
 {
     return om_fail(err, OM_E_NOMEM, "out of memory");
+}
+
+int om_quant_report_new(struct om_quant_report **out, struct om_error *err)
+{
+    struct om_quant_report *const r = calloc(1, sizeof(*r));
+
+    if (!r)
+        return no_memory(err);
+    *out = r;
+    return 0;
+}
+
+void om_quant_report_free(struct om_quant_report *r)
+{
+    if (r)
+        om_quant_report_release(r);
+    free(r);
 }
 
 int om_quant_report_add(struct om_quant_report *r, const char *name, const char *target,
@@ -33,12 +49,19 @@ int om_quant_report_add(struct om_quant_report *r, const char *name, const char 
 void om_quant_report_release(struct om_quant_report *r)
 {
     for (size_t i = 0; i < r->n; i++) {
+        om_map_release(&r->files[i]->part_of);
         om_arena_release(&r->files[i]->arena);
+        free(r->files[i]->parts);
         free(r->files[i]->ops);
         free(r->files[i]);
     }
     free(r->files);
     *r = (struct om_quant_report){ .files = NULL };
+}
+
+double om_quant_relative(double error, double total)
+{
+    return total > 0 ? sqrt(error / total) : 0;
 }
 
 /* ---- operators ---- */
@@ -78,14 +101,17 @@ static int count_graph(void *user, struct om_doc_graph *g, struct om_error *err)
 
     for (size_t i = 0; i < g->nodes.len; i++) {
         const struct om_doc_node *const n = &g->nodes.items[i];
-        char full[256];
-        struct om_quant_op *row;
+        const struct om_mark mark = om_arena_mark(&c->f->arena);
+        const char *const full = n->domain.len > 0 ? om_arena_printf(&c->f->arena, "%.*s.%.*s",
+                                                                     OM_SV(n->domain), OM_SV(n->op))
+                                                   : om_arena_str(&c->f->arena, n->op);
+        const size_t had = c->f->n_ops;
+        struct om_quant_op *const row = full ? op_row(c->f, om_sv_str(full)) : NULL;
 
-        snprintf(full, sizeof(full), "%.*s%s%.*s", OM_SV(n->domain), n->domain.len > 0 ? "." : "",
-                 OM_SV(n->op));
-        row = op_row(c->f, om_sv_str(full));
         if (!row)
             return no_memory(err);
+        if (c->f->n_ops == had) /* the row has a name already */
+            om_arena_rewind(&c->f->arena, mark);
         if (c->after)
             row->after++;
         else
@@ -95,8 +121,7 @@ static int count_graph(void *user, struct om_doc_graph *g, struct om_error *err)
 }
 
 /* The bytes of a document's file and of what it refers to. */
-int om_quant_count_operators(struct om_quant_file *f, struct om_doc *d, bool after,
-                             struct om_error *err)
+int om_quant_count(struct om_quant_file *f, struct om_doc *d, bool after, struct om_error *err)
 {
     struct counting c = { f, after };
     const uint64_t size = om_doc_size(d);
@@ -104,7 +129,8 @@ int om_quant_count_operators(struct om_quant_file *f, struct om_doc *d, bool aft
     if (size == UINT64_MAX)
         return no_memory(err);
     *(after ? &f->size_after : &f->size_before) = size;
-    return om_doc_walk(d->graph, count_graph, &c, err);
+    OM_TRY(om_doc_walk(d->graph, count_graph, &c, err));
+    return om_quant_count_parts(f, d, after, err);
 }
 
 /* ---- weights ---- */
@@ -112,7 +138,6 @@ int om_quant_count_operators(struct om_quant_file *f, struct om_doc *d, bool aft
 int om_quant_report_layers(struct om_quant_file *f, const struct om_quant_job *j,
                            struct om_error *err)
 {
-    f->converted = j->converted;
     f->weights = om_arena_array(&f->arena, OM_MAX(j->n_layers, 1), sizeof(*f->weights));
     if (!f->weights)
         return no_memory(err);
@@ -129,40 +154,41 @@ int om_quant_report_layers(struct om_quant_file *f, const struct om_quant_job *j
             return no_memory(err);
         if (l->error) {
             w->max = l->error->max;
-            w->relative = l->error->total > 0 ? sqrt(l->error->error / l->error->total) : 0;
+            w->error = l->error->error;
+            w->total = l->error->total;
         }
     }
-    return 0;
+    return om_quant_spread_errors(f, err);
 }
 
 static int by_error(const void *a, const void *b)
 {
     const struct om_quant_weight *const x = *(const struct om_quant_weight *const *)a;
     const struct om_quant_weight *const y = *(const struct om_quant_weight *const *)b;
+    const double dx = om_quant_relative(x->error, x->total);
+    const double dy = om_quant_relative(y->error, y->total);
 
-    if (x->relative != y->relative)
-        return x->relative < y->relative ? 1 : -1;
+    if (dx != dy)
+        return dx < dy ? 1 : -1;
     return strcmp(x->name, y->name);
 }
 
 static void log_weights(struct om_ctx *ctx, const struct om_quant_file *f)
 {
     const struct om_quant_weight **const order = malloc(OM_MAX(f->n_weights, 1) * sizeof(*order));
-    double error = 0;
 
     if (!order || f->n_weights == 0 || !f->weights[0].measured) {
         free(order);
         return;
     }
-    for (size_t i = 0; i < f->n_weights; i++) {
+    for (size_t i = 0; i < f->n_weights; i++)
         order[i] = &f->weights[i];
-        error = OM_MAX(error, f->weights[i].relative);
-    }
     qsort(order, f->n_weights, sizeof(*order), by_error);
     om_log(ctx, OM_LOG_INFO, "\t  %-10s %-9s %s", "error", "relative", "weight");
     for (size_t i = 0; i < f->n_weights; i++)
         om_log(ctx, i < SHOWN ? OM_LOG_INFO : OM_LOG_DEBUG, "\t  %-10.3g %-9.3g %s (%s)",
-               order[i]->max, order[i]->relative, order[i]->name, order[i]->form);
+               order[i]->max, om_quant_relative(order[i]->error, order[i]->total), order[i]->name,
+               order[i]->form);
     if (f->n_weights > SHOWN)
         om_log(ctx, OM_LOG_INFO, "\t  ... and %zu with smaller errors (-v shows them)",
                f->n_weights - SHOWN);
@@ -180,9 +206,8 @@ static void log_operators(struct om_ctx *ctx, const struct om_quant_file *f)
     }
 }
 
-void om_quant_report_log(struct om_ctx *ctx, const struct om_quant_report *r)
+void om_quant_report_log(struct om_ctx *ctx, const struct om_quant_file *f)
 {
-    const struct om_quant_file *const f = r->files[r->n - 1];
     uint64_t before = 0, after = 0;
 
     for (size_t i = 0; i < f->n_ops; i++) {
@@ -198,9 +223,10 @@ void om_quant_report_log(struct om_ctx *ctx, const struct om_quant_report *r)
     om_log(ctx, OM_LOG_INFO, "\t- nodes: %" PRIu64 " -> %" PRIu64 ", of which %zu were %s", before,
            after, f->converted, f->optimized ? "fused" : "quantized");
     log_operators(ctx, f);
-    if (f->optimized)
+    if (f->optimized && f->n_weights == 0)
         return;
-    om_log(ctx, OM_LOG_INFO, "\t- weights: %zu were quantized", f->n_weights);
+    om_log(ctx, OM_LOG_INFO, "\t- weights: %zu were %s", f->n_weights,
+           f->optimized ? "narrowed" : "quantized");
     log_weights(ctx, f);
 }
 
@@ -214,6 +240,6 @@ void om_quant_log_differences(struct om_ctx *ctx, const struct om_quant_file *f)
             om_log(
                 ctx, OM_LOG_INFO,
                 "\t- \"%s\": largest difference %.3g (of values up to %.3g), relative error %.3g",
-                d->name, d->max, d->largest, d->total > 0 ? sqrt(d->error / d->total) : 0.0);
+                d->name, d->max, d->largest, om_quant_relative(d->error, d->total));
     }
 }

@@ -29,7 +29,9 @@ static int quantize_doc(struct run *r, struct om_quant_job *j, const char *name,
     OM_TRY(om_quant_report_add(&r->report, name, target, &f, err));
     OM_TRY(om_quant_job_run(j, f));
     OM_TRY(om_quant_files_write(&r->files, j->doc, target, err));
-    return om_quant_report_layers(f, j, err);
+    OM_TRY(om_quant_report_layers(f, j, err));
+    om_quant_report_log(r->ctx, f);
+    return 0;
 }
 
 static int quantize_file(struct run *r, const char *name, struct om_error *err)
@@ -52,8 +54,6 @@ static int quantize_file(struct run *r, const char *name, struct om_error *err)
         rc = quantize_doc(r, &j, name, err);
         rc = om_wrap(err, rc, "%s", path);
     }
-    if (rc == 0)
-        om_quant_report_log(r->ctx, &r->report);
     om_quant_job_release(&j);
     om_doc_close(j.doc);
     om_arena_release(&arena);
@@ -85,46 +85,6 @@ static int stage_companions(struct run *r, struct om_error *err)
     return rc;
 }
 
-/* The files have their names by now. */
-static int compare(struct run *r, struct om_error *err)
-{
-    for (size_t i = 0; i < r->report.n; i++) {
-        struct om_quant_file *const f = r->report.files[i];
-        const char *const was = om_path_join(&r->files.arena, r->files.dir, f->name);
-        const char *const now = om_path_join(&r->files.arena, r->opts->out_dir, f->target);
-
-        if (!was || !now)
-            return no_memory(err);
-        OM_TRY(om_ctx_check(r->ctx, err));
-        OM_TRY(om_quant_compare(f, was, now, err));
-        om_quant_log_differences(r->ctx, f);
-    }
-    return 0;
-}
-
-static int write_page(struct run *r, struct om_error *err)
-{
-    const char *const path = r->opts->report, *const slash = strrchr(path, '/');
-    const char *const dir =
-        slash ? om_arena_str(&r->files.arena, (om_sv){ path, (size_t)(slash - path) + 1 }) : ".";
-    struct om_buf page = OM_BUF_INIT(1u << 30);
-    struct om_out out = OM_OUT_INIT;
-    int rc = dir ? 0 : no_memory(err);
-
-    om_quant_report_page(&r->report, &page);
-    if (rc == 0)
-        rc = om_buf_check(&page, err);
-    if (rc == 0)
-        rc = om_out_open(&out, dir, slash ? slash + 1 : path, NULL, err);
-    if (rc == 0)
-        rc = om_out_write(&out, page.ptr, page.len, err);
-    if (rc == 0)
-        rc = om_out_commit(&out, r->opts->durable, err);
-    om_out_abort(&out);
-    om_buf_release(&page);
-    return rc;
-}
-
 static int run(struct run *r, struct om_error *err)
 {
     OM_TRY(read_config(r, err));
@@ -135,10 +95,7 @@ static int run(struct run *r, struct om_error *err)
         OM_TRY(quantize_file(r, r->files.models[i], err));
     OM_TRY(stage_companions(r, err));
     OM_TRY(om_quant_files_publish(&r->files, err));
-    if (r->opts->compare)
-        OM_TRY(compare(r, err));
-    if (r->opts->report)
-        OM_TRY(write_page(r, err));
+    OM_TRY(om_quant_report_finish(&r->report, &r->files, r->opts->compare, r->opts->report, err));
     om_log(r->ctx, OM_LOG_INFO, "The quantized %s saved at: %s",
            r->files.n_models == 1 ? "model was" : "models were", r->opts->out_dir);
     return 0;

@@ -38,3 +38,6 @@ status $CLI export onnx -q --model ckpt --optimize O4 two
 status $CLI export onnx -q --model ckpt --optimize O9 two
 status $CLI export onnx -q --model ckpt --optimize O2 --weights safetensors two
 $CLI export onnx -q --model ckpt --task text-classification --optimize O2 --quantize avx2 both && ls both
+echo "--- the report as a page, and how outputs differ"
+$CLI onnxruntime optimize --onnx_model onnx -O4 --compare --report page.html -o out6 2>&1 | grep -c "outputs on made-up inputs\|largest difference\|float16"
+grep -o "<h1>[^<]*\|<h3>[A-Z][a-z]*" page.html

@@ -47,4 +47,11 @@ $CLI onnxruntime quantize --onnx_model onnx --avx2 --compare --report page.html 
 grep -c "<tr>" page.html
 grep -o "https\?:[^\"]*\|<script" page.html
 tail -n 1 page.html
+grep -o "<h3>[A-Z][a-z]*\|class=dots" page.html
+grep -A 2 "name>bert.<wbr>encoder.<wbr>layer.<wbr>1<" page.html | grep -c "data-l=\"before\".*data-l=\"relative\""
+$CLI onnxruntime quantize --onnx_model onnx --float16 --convert_io --compare -o out10 2>&1 | grep -c "largest difference"
+echo "--- the same at export"
+$CLI export onnx --model ckpt --task text-classification --quantize avx2 --optimize O2 --compare --report one.html one5 2>&1 | grep -c "^	  [0-9.]* .*uint8\|outputs on made-up inputs\|largest difference"
+grep -c "<h2" one.html
+status $CLI export onnx -q --model ckpt --task text-classification --report one.html one6
 status $CLI onnxruntime quantize -q --onnx_model onnx --avx2 --report nowhere/page.html -o out9
