@@ -77,7 +77,7 @@ static int read_shapes(struct om_arena *a, const char *path, struct om_onnx_file
                        struct om_graph **g, struct om_error *err)
 {
     struct om_error why = OM_ERROR_INIT;
-    int rc = om_onnx_open(a, path, file, g, &why);
+    int rc = om_onnx_open_shapes(a, path, file, g, &why);
 
     if (rc == OM_E_NOMEM)
         rc = om_fail(err, OM_E_NOMEM, "out of memory");
