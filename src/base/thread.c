@@ -177,6 +177,12 @@ static void *maker_main(void *arg)
     return NULL;
 }
 
+/* May the user make an item as well while the one it needs is not ready? */
+static bool has_room(const struct pipe *q)
+{
+    return q->taken < q->p->n && q->taken - q->used < q->p->slots;
+}
+
 static int use_all(struct pipe *q)
 {
     int rc = 0;
@@ -184,12 +190,12 @@ static int use_all(struct pipe *q)
     for (size_t item = 0; item < q->p->n && rc == 0; item++) {
         const size_t slot = item % q->p->slots;
 
-        if (q->taken == item) {
-            q->taken++;
-            make(q, item);
+        while (!q->ready[slot]) {
+            if (has_room(q))
+                make(q, q->taken++);
+            else
+                pthread_cond_wait(&q->made, &q->lock);
         }
-        while (!q->ready[slot])
-            pthread_cond_wait(&q->made, &q->lock);
         pthread_mutex_unlock(&q->lock);
         rc = q->p->use(q->p->user, slot, item);
         pthread_mutex_lock(&q->lock);

@@ -16,8 +16,8 @@ void om_workers(size_t threads, size_t n, void (*fn)(void *user, size_t item), v
 
 /* Items 0 to n - 1 are made on several threads and used on this one, in order, while later ones are being made. An item lies
  * in one of the slots from make() to the end of use(). Nothing waits for a thread that has not begun: what nobody has taken yet is
- * made here, which also is what happens where threads cannot be made, with a single slot or a single CPU. Stops at the first
- * failure of use() and gives it. */
+ * made here while the next item is not ready, which also is what happens where threads cannot be made, with a single slot or a
+ * single CPU. Stops at the first failure of use() and gives it. */
 struct om_relay {
     size_t n, slots;
     void (*make)(void *user, size_t slot, size_t item);

@@ -1,185 +1,24 @@
-/* src/quant/blocks.c: round to nearest in blocks, by the formulas of ONNX Runtime's own tool, and a
- * search that does better. */
+/* src/quant/blocks.c: weights in blocks, made chunk by chunk on several threads. */
 #include "quant/blocks.h"
 
-#include <float.h>
-#include <math.h>
 #include <stdlib.h>
 
 #include "base/half.h"
 #include "base/thread.h"
 
-#define LANES 16
 #define SLOTS 8
 #define BAND 16            /* rows of one chunk at least */
 #define CHUNK (256u << 10) /* elements of one chunk, about */
-#define SHRINKS 24         /* ranges that the search tries */
-#define REFITS 4
+#define TILE 16            /* a cache line of floats */
 
-/* ---- one block ---- */
-
-static void extremes(const float *x, size_t n, float *lo, float *hi)
+static size_t block_bytes(const struct om_blocks *b)
 {
-    float a[LANES], b[LANES];
-
-    for (size_t k = 0; k < LANES; k++)
-        a[k] = b[k] = x[k];
-    for (size_t i = LANES; i < n; i += LANES)
-        for (size_t k = 0; k < LANES; k++) {
-            a[k] = x[i + k] < a[k] ? x[i + k] : a[k];
-            b[k] = x[i + k] > b[k] ? x[i + k] : b[k];
-        }
-    for (size_t k = 0; k < LANES; k++) {
-        *lo = k == 0 || a[k] < *lo ? a[k] : *lo;
-        *hi = k == 0 || b[k] > *hi ? b[k] : *hi;
-    }
+    return (size_t)b->form.size * (size_t)b->form.bits / 8;
 }
-
-/* x * (1 / scale) + zero, clamped and rounded, ties up. */
-static void round_block(const float *x, size_t n, float scale, float zero, float most, uint8_t *q)
-{
-    const float inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
-
-    for (size_t i = 0; i < n; i++) {
-        float v = x[i] * inverse + zero;
-        int whole;
-
-        v = v < 0.0f ? 0.0f : v;
-        v = v > most ? most : v;
-        whole = (int)v;
-        q[i] = (uint8_t)(whole + (v - (float)whole >= 0.5f ? 1 : 0));
-    }
-}
-
-static float error_of(const float *x, size_t n, float scale, float zero, const uint8_t *q)
-{
-    float sum[LANES] = { 0 }, all = 0;
-
-    for (size_t i = 0; i < n; i += LANES)
-        for (size_t k = 0; k < LANES; k++) {
-            const float d = x[i + k] - ((float)q[i + k] - zero) * scale;
-
-            sum[k] += d * d;
-        }
-    for (size_t k = 0; k < LANES; k++)
-        all += sum[k];
-    return all;
-}
-
-static float stored(const struct om_block_form *f, float scale)
-{
-    return f->half ? om_f16_to_f32(om_f32_to_f16(scale)) : scale;
-}
-
-/* Parameters of the range [lo, hi]. */
-static float range_params(const struct om_block_form *f, float lo, float hi, uint8_t *zero)
-{
-    const int mid = 1 << (f->bits - 1), most = (1 << f->bits) - 1;
-    float scale, at;
-
-    if (f->symmetric) {
-        *zero = (uint8_t)mid;
-        return stored(f, (fabsf(hi) > fabsf(lo) ? hi : lo) / (float)-mid);
-    }
-    lo = OM_MIN(lo, 0.0f);
-    hi = OM_MAX(hi, 0.0f);
-    scale = (hi - lo) / (float)most;
-    at = scale != 0.0f ? 0.0f - lo / scale : lo;
-    *zero = at < 0.0f ? 0 : at > (float)most ? (uint8_t)most : (uint8_t)roundf(at);
-    return stored(f, scale);
-}
-
-/* One candidate; kept when its error is smaller. */
-struct best {
-    float scale, error;
-    uint8_t zero;
-    uint8_t q[OM_BLOCK_MAX];
-};
-
-static bool consider(const struct om_block_form *f, const float *x, float scale, uint8_t zero,
-                     struct best *best)
-{
-    const size_t n = (size_t)f->size;
-    uint8_t q[OM_BLOCK_MAX];
-    float error;
-
-    round_block(x, n, scale, (float)zero, (float)((1 << f->bits) - 1), q);
-    error = error_of(x, n, scale, (float)zero, q);
-    if (!(error < best->error))
-        return false;
-    best->scale = scale;
-    best->zero = zero;
-    best->error = error;
-    memcpy(best->q, q, n);
-    return true;
-}
-
-/* The scale that fits the numbers q best: least squares. */
-static float refit(const struct om_block_form *f, const float *x, const struct best *best)
-{
-    float xq[LANES] = { 0 }, qq[LANES] = { 0 }, a = 0, b = 0;
-
-    for (size_t i = 0; i < (size_t)f->size; i += LANES)
-        for (size_t k = 0; k < LANES; k++) {
-            const float q = (float)best->q[i + k] - (float)best->zero;
-
-            xq[k] += x[i + k] * q;
-            qq[k] += q * q;
-        }
-    for (size_t k = 0; k < LANES; k++) {
-        a += xq[k];
-        b += qq[k];
-    }
-    return b > 0 ? stored(f, a / b) : best->scale;
-}
-
-/* Narrower ranges clip the extremes and resolve the rest finer. What is found is never worse than
- * the start, as only improvements are kept. */
-static void search(const struct om_block_form *f, const float *x, float lo, float hi,
-                   struct best *best)
-{
-    for (int i = 1; i <= SHRINKS; i++) {
-        const float part = 1.0f - 0.02f * (float)i;
-        uint8_t zero;
-        const float scale = range_params(f, lo * part, hi * part, &zero);
-
-        consider(f, x, scale, zero, best);
-        if (f->symmetric) /* the longer half of the numbers on the other side */
-            consider(f, x, -scale, zero, best);
-    }
-    for (int i = 0; i < REFITS; i++)
-        if (!consider(f, x, refit(f, x, best), best->zero, best))
-            break;
-}
-
-double om_block_quantize(const struct om_block_form *f, const float *x, float *scale, uint8_t *zero,
-                         uint8_t *q)
-{
-    const size_t n = (size_t)f->size;
-    struct best best;
-    float lo = 0, hi = 0;
-
-    extremes(x, n, &lo, &hi);
-    *scale = range_params(f, lo, hi, zero);
-    round_block(x, n, *scale, (float)*zero, (float)((1 << f->bits) - 1), q);
-    if (f->search == OM_QUANT_RTN)
-        return 0;
-    best.scale = *scale;
-    best.zero = *zero;
-    best.error = error_of(x, n, *scale, (float)*zero, q);
-    memcpy(best.q, q, n);
-    search(f, x, lo, hi, &best);
-    *scale = best.scale;
-    *zero = best.zero;
-    memcpy(q, best.q, n);
-    return (double)best.error;
-}
-
-/* ---- a weight ---- */
 
 size_t om_blocks_row_bytes(const struct om_blocks *b)
 {
-    return b->blocks * (size_t)b->form.size * (size_t)b->form.bits / 8;
+    return b->blocks * block_bytes(b);
 }
 
 size_t om_blocks_zero_bytes(const struct om_blocks *b)
@@ -192,67 +31,11 @@ struct job {
     size_t rows;   /* in a chunk */
     float *values; /* of the slots: [rows][K], swapped only */
     uint8_t *packed;
-    struct om_affine_error errors[SLOTS];
+    struct om_block_error errors[SLOTS];
     bool broken[SLOTS]; /* an infinity or NaN was met */
     struct om_out *out;
     struct om_error *err;
 };
-
-static void pack(const struct om_block_form *f, const uint8_t *q, size_t valid, uint8_t zero,
-                 uint8_t *dst)
-{
-    const size_t n = (size_t)f->size;
-    uint8_t tail[OM_BLOCK_MAX];
-
-    if (valid < n) { /* what lies behind the end is 0, the other half of a byte the zero point */
-        memcpy(tail, q, valid);
-        memset(tail + valid, 0, n - valid);
-        if (f->bits == 4 && valid % 2 != 0)
-            tail[valid] = zero;
-        q = tail;
-    }
-    if (f->bits == 8) {
-        memcpy(dst, q, n);
-        return;
-    }
-    for (size_t i = 0; i < n / 2; i++)
-        dst[i] = (uint8_t)(q[2 * i] | q[2 * i + 1] << 4);
-}
-
-static bool all_finite(const float *x, size_t n)
-{
-    int32_t most = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        int32_t bits;
-
-        memcpy(&bits, &x[i], sizeof(bits));
-        bits &= 0x7fffffff;
-        most = bits > most ? bits : most;
-    }
-    return most < 0x7f800000;
-}
-
-static void note_error(struct om_affine_error *e, const float *x, size_t n, float scale, float zero,
-                       const uint8_t *q)
-{
-    float total[LANES] = { 0 }, sum[LANES] = { 0 }, worst[LANES] = { 0 };
-
-    for (size_t i = 0; i < n; i += LANES)
-        for (size_t k = 0; k < LANES; k++) {
-            const float d = x[i + k] - ((float)q[i + k] - zero) * scale;
-            const float m = d < 0 ? -d : d;
-
-            worst[k] = m > worst[k] ? m : worst[k];
-            sum[k] += d * d;
-            total[k] += x[i + k] * x[i + k];
-        }
-    for (size_t k = 0; k < LANES; k++) {
-        e->max = OM_MAX(e->max, (double)worst[k]);
-        e->error += (double)sum[k];
-        e->total += (double)total[k];
-    }
-}
 
 static void put_zero(const struct om_blocks *b, size_t row, size_t block, uint8_t zero)
 {
@@ -266,28 +49,65 @@ static void put_zero(const struct om_blocks *b, size_t row, size_t block, uint8_
         at[block / 2] = (uint8_t)((at[block / 2] & 0x0f) | zero << 4);
 }
 
-/* A row of a layer that is quantized already. */
-static void repack_row(struct om_blocks *b, size_t row, uint8_t *dst)
+/* What lies behind the end of a row is 0, the other half of its last byte the zero point. */
+static void clear_tail(const struct om_block_form *f, struct om_block_piece *p, size_t valid)
 {
-    const struct om_packed *const p = b->layer;
-    const size_t size = (size_t)b->form.size, bytes = size * (size_t)b->form.bits / 8;
+    const size_t n = p->n * (size_t)f->size;
+
+    memset(p->q + valid, 0, n - valid);
+    if (f->bits == 4 && valid % 2 != 0)
+        p->q[valid] = p->zero[p->n - 1];
+}
+
+/* Write the piece that begins with a block of a row; valid: its elements in the row. */
+static void put_piece(struct om_blocks *b, size_t row, size_t block, struct om_block_piece *p,
+                      size_t valid, uint8_t *dst)
+{
+    clear_tail(&b->form, p, valid);
+    om_block_pack(&b->form, p, dst + block * block_bytes(b));
+    memcpy(b->scale + row * b->blocks + block, p->scale, p->n * sizeof(float));
+    for (size_t i = 0; b->zero && i < p->n; i++)
+        put_zero(b, row, block + i, p->zero[i]);
+}
+
+/* The blocks of the piece that begins at element from; gives its elements in the row. */
+static size_t begin_piece(const struct om_blocks *b, size_t from, struct om_block_piece *p)
+{
+    const size_t valid = OM_MIN(OM_BLOCK_PIECE, b->k - from), size = (size_t)b->form.size;
+
+    p->n = (valid + size - 1) / size;
+    return valid;
+}
+
+/* Blocks of a layer that is quantized already. */
+static void load_packed(const struct om_blocks *b, size_t row, size_t from, size_t valid,
+                        struct om_block_piece *p)
+{
+    const struct om_packed *const l = b->layer;
     const int64_t n = (int64_t)(b->first_row + row);
 
-    for (size_t i = 0; i < b->blocks; i++) {
-        const size_t from = i * size, valid = OM_MIN(size, b->k - from);
-        const int64_t group = (int64_t)from / p->group;
-        const uint8_t zero = (uint8_t)om_packed_zero(p, n, group);
-        uint8_t q[OM_BLOCK_MAX];
+    for (size_t i = 0; i < p->n; i++) {
+        const int64_t group = (int64_t)(from + i * (size_t)b->form.size) / l->group;
 
-        for (size_t k = 0; k < valid; k++) {
-            const int64_t at = (int64_t)(from + k);
+        p->scale[i] = om_packed_scale(l, n, group);
+        p->zero[i] = (uint8_t)om_packed_zero(l, n, group);
+    }
+    for (size_t i = 0; i < valid; i++) {
+        const int64_t at = (int64_t)(from + i);
 
-            q[k] = (uint8_t)om_packed_number(p, n, p->order ? p->order[at] : at);
-        }
-        pack(&b->form, q, valid, zero, dst + i * bytes);
-        b->scale[row * b->blocks + i] = om_packed_scale(p, n, group);
-        if (b->zero)
-            put_zero(b, row, i, zero);
+        p->q[i] = (uint8_t)om_packed_number(l, n, l->order ? l->order[at] : at);
+    }
+}
+
+static void repack_row(struct om_blocks *b, size_t row, uint8_t *dst)
+{
+    struct om_block_piece p;
+
+    for (size_t from = 0; from < b->k; from += OM_BLOCK_PIECE) {
+        const size_t valid = begin_piece(b, from, &p);
+
+        load_packed(b, row, from, valid, &p);
+        put_piece(b, row, from / (size_t)b->form.size, &p, valid, dst);
     }
 }
 
@@ -295,47 +115,47 @@ static void repack_row(struct om_blocks *b, size_t row, uint8_t *dst)
 static void quantize_row(struct job *j, size_t slot, size_t row, const float *x, uint8_t *dst)
 {
     struct om_blocks *const b = j->b;
-    const size_t size = (size_t)b->form.size, bytes = size * (size_t)b->form.bits / 8;
+    struct om_block_piece p;
 
-    for (size_t i = 0; i < b->blocks; i++) {
-        const size_t from = i * size, valid = OM_MIN(size, b->k - from);
-        float block[OM_BLOCK_MAX];
-        uint8_t q[OM_BLOCK_MAX], zero;
-        float scale;
+    for (size_t from = 0; from < b->k; from += OM_BLOCK_PIECE) {
+        const size_t valid = begin_piece(b, from, &p);
 
         if (x)
-            memcpy(block, x + from, valid * sizeof(float));
+            memcpy(p.x, x + from, valid * sizeof(float));
         else
-            om_affine_load(&b->weight, row * b->k + from, valid, block);
-        for (size_t k = valid; k < size; k++)
-            block[k] = 0.0f;
-        if (!all_finite(block, size)) {
+            om_affine_load(&b->weight, row * b->k + from, valid, p.x);
+        for (size_t i = valid; i < p.n * (size_t)b->form.size; i++)
+            p.x[i] = 0.0f;
+        if (!om_block_finite(&b->form, &p)) {
             j->broken[slot] = true;
-            memset(block, 0, sizeof(block));
+            return;
         }
-        om_block_quantize(&b->form, block, &scale, &zero, q);
+        om_block_quantize(&b->form, &p);
         if (b->want_error)
-            note_error(&j->errors[slot], block, size, scale, (float)zero, q);
-        pack(&b->form, q, valid, zero, dst + i * bytes);
-        b->scale[row * b->blocks + i] = scale;
-        if (b->zero)
-            put_zero(b, row, i, zero);
+            om_block_measure(&b->form, &p, &j->errors[slot]);
+        put_piece(b, row, from / (size_t)b->form.size, &p, valid, dst);
     }
 }
 
-/* Columns [first, first + n) of [K][N] as rows. */
+/* Columns [first, first + n) of [K][N] as rows, by tiles: several lines at once, so that whole
+ * cache lines of the rows are written. */
+static void gather_tile(const struct om_blocks *b, size_t first, size_t n, size_t k, float *values)
+{
+    float tile[TILE][OM_BLOCK_MAX];
+    const size_t lines = OM_MIN(TILE, b->k - k);
+
+    for (size_t i = 0; i < lines; i++)
+        om_affine_load(&b->weight, (k + i) * b->n + first, n, tile[i]);
+    for (size_t c = 0; c < n; c++)
+        for (size_t i = 0; i < lines; i++)
+            values[c * b->k + k + i] = tile[i][c];
+}
+
 static void gather(const struct om_blocks *b, size_t first, size_t n, float *values)
 {
-    float line[OM_BLOCK_MAX];
-
-    for (size_t k = 0; k < b->k; k++)
-        for (size_t c = 0; c < n; c += OM_BLOCK_MAX) {
-            const size_t len = OM_MIN(OM_BLOCK_MAX, n - c);
-
-            om_affine_load(&b->weight, k * b->n + first + c, len, line);
-            for (size_t i = 0; i < len; i++)
-                values[(c + i) * b->k + k] = line[i];
-        }
+    for (size_t c = 0; c < n; c += OM_BLOCK_MAX)
+        for (size_t k = 0; k < b->k; k += TILE)
+            gather_tile(b, first + c, OM_MIN(OM_BLOCK_MAX, n - c), k, values + c * b->k);
 }
 
 static void make_chunk(void *user, size_t slot, size_t item)
@@ -358,20 +178,26 @@ static void make_chunk(void *user, size_t slot, size_t item)
                      j->packed + (slot * j->rows + r) * bytes);
 }
 
+static void add_error(struct om_blocks *b, struct om_block_error *e)
+{
+    for (size_t k = 0; k < OM_BLOCK_LANES; k++) {
+        b->error.max = OM_MAX(b->error.max, (double)e->max[k]);
+        b->error.error += e->error[k];
+        b->error.total += e->total[k];
+    }
+    *e = (struct om_block_error){ .max = { 0 } };
+}
+
 static int use_chunk(void *user, size_t slot, size_t item)
 {
     struct job *const j = user;
     struct om_blocks *const b = j->b;
     const size_t n = OM_MIN(j->rows, b->n - item * j->rows), bytes = om_blocks_row_bytes(b);
-    struct om_affine_error *const e = &j->errors[slot];
 
     if (j->broken[slot])
         return om_fail(j->err, OM_E_UNSUPPORTED,
                        "there is an infinity or NaN: it cannot be quantized");
-    b->error.max = OM_MAX(b->error.max, e->max);
-    b->error.error += e->error;
-    b->error.total += e->total;
-    *e = (struct om_affine_error){ 0 };
+    add_error(b, &j->errors[slot]);
     return om_out_write(j->out, j->packed + slot * j->rows * bytes, n * bytes, j->err);
 }
 

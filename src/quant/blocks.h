@@ -3,24 +3,9 @@
 #ifndef OM_QUANT_BLOCKS_H
 #define OM_QUANT_BLOCKS_H
 
-#include <optimum/quantize.h>
-
 #include "ckpt/packed.h"
 #include "quant/affine.h"
-
-#define OM_BLOCK_MAX 256
-
-struct om_block_form {
-    int bits, size; /* 4 or 8; 16 to OM_BLOCK_MAX, a power of two */
-    bool symmetric;
-    bool half; /* scales are float16 */
-    enum om_quant_search search;
-};
-
-/* Quantize one block: x has form->size elements, zeros behind the end of a row. q gets one number
- * an element. Gives the sum of squared differences. */
-double om_block_quantize(const struct om_block_form *form, const float *x, float *scale,
-                         uint8_t *zero, uint8_t *q);
+#include "quant/block.h"
 
 /* A weight of N rows of K elements, or K rows of N (swapped). Its parts are written in this order,
  * next to each other: the scales wait in memory meanwhile. */

@@ -290,11 +290,17 @@ def quantization(bench, model):
 
 def blocks(bench, name, title):
     """1 GB of bfloat16 to 4 bits, against a copy of it."""
-    model = bench.export_once(bench.checkpoint(name), name, "--weights-dtype", "keep") / "model.onnx"
+    checkpoint = bench.checkpoint(name)
+    model = bench.export_once(checkpoint, name, "--weights-dtype", "keep") / "model.onnx"
     out, copy = bench.dir / "out/int4", bench.dir / "out/copy"
+    quantize = [bench.cli, "onnxruntime", "quantize", "-q", "--onnx_model", model, "--int4", "-o", out]
+    commands = {
+        "quantize --int4": quantize,
+        "quantize --int4 --asymmetric": [*quantize, "--asymmetric"],
+        "export --quantize int4": bench.export(checkpoint, out, "--no-validation", "--quantize", "int4"),
+    }
     bench.table.head(title)
-    for more in [], ["--asymmetric"]:
-        command = [bench.cli, "onnxruntime", "quantize", "-q", "--onnx_model", model, "--int4", *more, "-o", out]
+    for label, command in commands.items():
 
         def timed_quantize():
             fresh(out)
@@ -305,7 +311,7 @@ def blocks(bench, name, title):
             return run_timed(["cp", "--reflink=never", model, copy])
 
         ours, cp = medians(timed_quantize, timed_copy)
-        bench.table.row(f"quantize --int4 {' '.join(more)}", seconds(ours), f"{seconds(cp)}  cp", ours / cp, 4, "x")
+        bench.table.row(label, seconds(ours), f"{seconds(cp)}  cp", ours / cp, 4, "x")
         fresh(out)
         peak = run_watched(command)[1]
         bench.table.row("  peak anonymous memory", megabytes(peak), "", peak / MB, 128, "MB")
