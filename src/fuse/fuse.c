@@ -20,52 +20,14 @@ static fz_rule *const rules[] = { fz_layer_norm,      fz_rms_norm,  fz_gelu,
                                   fz_quick_gelu,      fz_bias_gelu, fz_skip_norm,
                                   fz_approximate_gelu };
 
-/* The names that a graph defines, and those that were defined before: branches may use the same
- * names for different values, and then a name says nothing about a shape. */
-struct names {
-    struct om_map once, twice;
-};
-
-static int note_name(struct names *n, om_sv name, struct om_error *err)
+/* What is known of shapes, anew. */
+static int look(struct fuse *f)
 {
-    struct om_map *const m = om_map_get(&n->once, name, NULL) ? &n->twice : &n->once;
-
-    return name.len > 0 && om_map_put(m, name, 0) < 0 ? om_fail(err, OM_E_NOMEM, "out of memory")
-                                                      : 0;
-}
-
-static int note_graph(void *user, struct om_doc_graph *g, struct om_error *err)
-{
-    for (size_t i = 0; i < g->nodes.len; i++)
-        for (uint32_t k = 0; k < g->nodes.items[i].n_out; k++)
-            OM_TRY(note_name(user, g->nodes.items[i].out[k], err));
-    for (size_t i = 0; i < g->tensors.len; i++)
-        OM_TRY(note_name(user, g->tensors.items[i].name, err));
+    fz_shapes_free(f->known);
+    f->known = NULL;
+    OM_TRY(fz_shapes_new(f->d, &f->known, f->err));
+    f->shapes = fz_shapes_graph(f->known);
     return 0;
-}
-
-static int note_values(struct fuse *f, const struct names *n)
-{
-    for (size_t i = 1; f->shapes && i < f->shapes->n_values; i++) {
-        const om_sv name = f->shapes->values[i].name;
-
-        if (name.len > 0 && !om_map_get(&n->twice, name, NULL) &&
-            om_map_put(&f->shape_of, name, (uint32_t)i) < 0)
-            return fz_no_memory(f);
-    }
-    return 0;
-}
-
-static int note_shapes(struct fuse *f)
-{
-    struct names n = { .once = OM_MAP_INIT, .twice = OM_MAP_INIT };
-    int rc = om_doc_walk(f->d->graph, note_graph, &n, f->err);
-
-    if (rc == 0)
-        rc = note_values(f, &n);
-    om_map_release(&n.once);
-    om_map_release(&n.twice);
-    return rc;
 }
 
 static int clean_graph(void *user, struct om_doc_graph *g, struct om_error *err)
@@ -123,7 +85,7 @@ static int drop_notes(void *user, struct om_doc_graph *g, struct om_error *err)
 
 static int run(struct fuse *f)
 {
-    OM_TRY(note_shapes(f));
+    OM_TRY(look(f));
     OM_TRY(om_doc_types_new(f->d, &f->types, f->err));
     OM_TRY(om_doc_walk(f->d->graph, clean_graph, f, f->err));
     OM_TRY(fz_count_uses(f));
@@ -138,22 +100,20 @@ static int run(struct fuse *f)
     return om_doc_clean(f->d, f->err);
 }
 
-int om_fuse_doc(struct om_doc *d, const struct om_graph *shapes,
-                const struct om_optimize_config *config, size_t *fused, struct om_error *err)
+int om_fuse_doc(struct om_doc *d, const struct om_optimize_config *config, size_t *fused,
+                struct om_error *err)
 {
     struct fuse f = { .d = d,
                       .config = config,
                       .err = err,
                       .opset = om_doc_opset(d, ""),
-                      .shapes = shapes,
-                      .shape_of = OM_MAP_INIT,
                       .uses = OM_MAP_INIT,
                       .aliases = OM_MAP_INIT };
     const int rc = run(&f);
 
     *fused = f.fused;
     om_doc_types_free(f.types);
-    om_map_release(&f.shape_of);
+    fz_shapes_free(f.known);
     om_map_release(&f.uses);
     om_map_release(&f.aliases);
     free(f.counts);

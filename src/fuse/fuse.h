@@ -11,9 +11,8 @@
 
 #include "onnx/doc.h"
 
-/* shapes: the document's graph as inference sees it, with the names of the document; NULL: nothing
- * is known, and what depends on equal shapes is left out. *fused: patterns that were replaced. */
-int om_fuse_doc(struct om_doc *d, const struct om_graph *shapes,
-                const struct om_optimize_config *config, size_t *fused, struct om_error *err);
+/* *fused: patterns that were replaced. */
+int om_fuse_doc(struct om_doc *d, const struct om_optimize_config *config, size_t *fused,
+                struct om_error *err);
 
 #endif

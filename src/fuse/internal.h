@@ -4,6 +4,7 @@
 
 #include "base/map.h"
 #include "fuse/fuse.h"
+#include "fuse/shapes.h"
 
 enum { FZ_F32 = 1, FZ_I64 = 7, FZ_F16 = 10 }; /* TensorProto.DataType */
 
@@ -14,8 +15,8 @@ struct fuse {
     int64_t opset; /* of the default domain */
     size_t fused;
 
-    const struct om_graph *shapes;
-    struct om_map shape_of; /* names to values of shapes */
+    struct fz_shapes *known;
+    const struct om_graph *shapes; /* its values and dims */
     struct om_doc_types *types;
 
     struct om_map uses; /* names to counts, over all graphs */

@@ -133,9 +133,7 @@ size_t fz_factors(const struct fuse *f, om_sv name, om_sv stop, om_sv *factors, 
 
 const struct om_value *fz_shape(const struct fuse *f, om_sv name)
 {
-    uint32_t at;
-
-    return om_map_get(&f->shape_of, name, &at) ? &f->shapes->values[at] : NULL;
+    return fz_shapes_find(f->known, f->g, name);
 }
 
 bool fz_same_shape(const struct fuse *f, om_sv a, om_sv b)

@@ -138,6 +138,10 @@ int om_doc_attr_float(const struct om_doc_node *n, const char *name, float *valu
 int om_doc_attr_ints(const struct om_doc_node *n, const char *name, int64_t *values, size_t cap,
                      size_t *len, struct om_error *err);
 bool om_doc_attr_is(const struct om_doc_attr *a, const char *text); /* a string attribute */
+/* An attribute as the IR holds it, in arena a. One that holds graphs, or lists that the IR has none
+ * of, is refused. */
+int om_doc_attr_read(struct om_doc *d, struct om_arena *a, const struct om_doc_attr *attr,
+                     struct om_attr *out, struct om_error *err);
 /* Set an attribute. */
 bool om_doc_put_float(struct om_doc *d, struct om_doc_node *n, const char *name, float value);
 bool om_doc_put_int(struct om_doc *d, struct om_doc_node *n, const char *name, int64_t value);
@@ -145,6 +149,10 @@ bool om_doc_put_ints(struct om_doc *d, struct om_doc_node *n, const char *name,
                      const int64_t *values, size_t len);
 bool om_doc_drop_attr(struct om_doc_node *n, const char *name);
 
+/* What an input is declared as, as a value of g (which is not added to it): names of axes are
+ * symbols or expressions of them. A port without type or shape is refused. */
+int om_doc_port_read(const struct om_doc_port *p, struct om_graph *g, struct om_value *out,
+                     struct om_error *err);
 /* Another element type of a port that has one. */
 bool om_doc_port_retype(struct om_doc *d, struct om_doc_port *p, int32_t type);
 

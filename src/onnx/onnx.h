@@ -72,11 +72,6 @@ struct om_onnx_meta {
     om_sv producer_name, producer_version, graph_name;
 };
 const struct om_onnx_meta *om_onnx_file_meta(const struct om_onnx_file *f);
-/* The same for its shapes alone, whatever the file holds: nodes that are not understood, and what
- * depends on them, are left out, and so are ports. The graph is not finished: all values that are
- * known have the names of the file. */
-int om_onnx_open_shapes(struct om_arena *a, const char *path, struct om_onnx_file **file,
-                        struct om_graph **g, struct om_error *err);
 /* Parse bytes; external data is resolved under dir, refused when dir is NULL. Exposed for the
  * fuzzer. */
 int om_onnx_parse(struct om_arena *a, const struct om_file *model, const char *dir,

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "onnx/doc.h"
 #include "onnx/forms.h"
 #include "onnx/pb.h"
 #include "onnx/schema.h"
@@ -24,7 +25,6 @@ struct reader {
     struct om_arena *arena;
     struct om_graph *g;
     uint32_t renamed; /* weights that got a number, so that a name is found at once */
-    bool shapes_only; /* om_onnx_open_shapes() */
     struct om_error *err;
 };
 
@@ -324,8 +324,6 @@ static int read_output(struct reader *r, om_sv msg, const struct names *n)
     int rc;
 
     OM_TRY(read_value_info(msg, "output", &v, r->err));
-    if (r->shapes_only && r->g->block == 0)
-        return 0;
     if (!find_value(n, v.name, &val))
         return om_fail(r->err, OM_E_FORMAT, "output \"%.*s\" is not a value of the graph",
                        OM_SV(v.name));
@@ -584,69 +582,10 @@ static int modernise(struct reader *r, enum om_op op, om_val *in, size_t *n_in,
     return om_graph_check(r->g, r->err);
 }
 
-/* Operators that the IR lacks, by one whose result has the same shape and type and whose contents
- * are not known either: for shapes alone. */
-static const struct {
-    const char *name;
-    enum om_op op, op_of_bools; /* NONE: not for bools */
-    bool twice;                 /* takes the first input twice */
-} stand_ins[] = {
-    { "IsNaN", OM_OP_Equal, OM_OP_NONE, true },
-    { "IsInf", OM_OP_Equal, OM_OP_NONE, true },
-    { "ScatterND", OM_OP_Abs, OM_OP_Not, false },
-    { "ScatterElements", OM_OP_Abs, OM_OP_Not, false },
-    { "LogSoftmax", OM_OP_Tanh, OM_OP_NONE, false },
-    { "Flatten", OM_OP_Reshape, OM_OP_Reshape, false },
-};
-
-/* Both extents of a Flatten, as the shape of a Reshape. */
-static om_val flat_shape(struct reader *r, om_val x, int64_t axis)
-{
-    const struct om_value *const v = om_graph_value(r->g, x);
-    om_dim *const dims = om_arena_array(r->arena, 2, sizeof(*dims));
-    const struct om_attr attr = { .name = "dims", .kind = OM_ATTR_DIMS, .dims = dims, .n = 2 };
-
-    axis += axis < 0 ? (int64_t)v->rank : 0;
-    if (!dims || axis < 0 || axis > (int64_t)v->rank)
-        return (om_val){ 0 };
-    dims[0] = dims[1] = om_dim_const(r->g->dims, 1);
-    for (uint32_t i = 0; i < v->rank; i++)
-        dims[i >= axis] = om_dim_mul(r->g->dims, dims[i >= axis], v->dims[i]);
-    if (dims[0] == 0 || dims[1] == 0)
-        return (om_val){ 0 };
-    return om_graph_emit(r->g, OM_OP_Dims, (om_sv){ "", 0 }, NULL, 0, &attr, 1);
-}
-
-static int64_t axis_of(const struct om_attr *attrs, size_t n, int64_t def)
-{
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(attrs[i].name, "axis") == 0 && attrs[i].kind == OM_ATTR_INT)
-            return attrs[i].i;
-    return def;
-}
-
-/* op and its operands become those of the stand-in. in has room for two. */
-static void stand_in(struct reader *r, const struct node *node, enum om_op *op, om_val *in,
-                     size_t *n_in, const struct om_attr *attrs, size_t *n_attrs)
-{
-    for (size_t i = 0; *op == OM_OP_NONE && i < OM_COUNT(stand_ins); i++) {
-        if (!om_sv_is(node->op_type, stand_ins[i].name) || *n_in == 0 || in[0].id == 0)
-            continue;
-        *op = om_graph_value(r->g, in[0])->dtype == OM_BOOL ? stand_ins[i].op_of_bools
-                                                            : stand_ins[i].op;
-        *n_in = 1;
-        if (stand_ins[i].twice)
-            in[(*n_in)++] = in[0];
-        if (*op == OM_OP_Reshape)
-            in[(*n_in)++] = flat_shape(r, in[0], axis_of(attrs, *n_attrs, 1));
-        *n_attrs = 0;
-    }
-}
-
 static int emit(struct reader *r, om_sv graph, om_sv msg, const struct node *node, enum om_op op,
                 struct names *n, unsigned depth)
 {
-    om_val *in = om_arena_array(r->arena, node->n_in + 2, sizeof(*in));
+    om_val *in = om_arena_array(r->arena, node->n_in + 1, sizeof(*in));
     om_val *out = om_arena_array(r->arena, node->n_out + 1, sizeof(*out));
     struct om_attr *attrs = om_arena_array(r->arena, node->n_attrs + 1, sizeof(*attrs));
     size_t n_in = node->n_in, n_attrs = node->n_attrs;
@@ -655,9 +594,6 @@ static int emit(struct reader *r, om_sv graph, om_sv msg, const struct node *nod
         return no_memory(r->err);
     OM_TRY(read_node_inputs(r, graph, msg, n, in));
     OM_TRY(read_node_attrs(r, msg, n, depth, attrs));
-    stand_in(r, node, &op, in, &n_in, attrs, &n_attrs);
-    if (op == OM_OP_NONE)
-        return om_fail(r->err, OM_E_UNSUPPORTED, "this operator is not supported");
     OM_TRY(modernise(r, op, in, &n_in, attrs, &n_attrs));
     om_graph_emit_n(r->g, op, scope_of(node->name), in, (uint32_t)n_in, attrs, (uint32_t)n_attrs,
                     out, (uint32_t)node->n_out);
@@ -749,7 +685,7 @@ static int read_node_as(struct reader *r, om_sv graph, om_sv msg, const struct n
                        OM_SV(node->domain));
     if (om_sv_is(node->op_type, "Constant"))
         return read_constant(r, msg, node, n);
-    if ((op == OM_OP_NONE && !r->shapes_only) || op == OM_OP_Linear || op == OM_OP_Dims)
+    if (op == OM_OP_NONE || op == OM_OP_Linear || op == OM_OP_Dims)
         return om_fail(r->err, OM_E_UNSUPPORTED, "this operator is not supported");
     return emit(r, graph, msg, node, op, n, depth);
 }
@@ -765,30 +701,13 @@ static int read_node(struct reader *r, om_sv graph, om_sv msg, struct names *n, 
     return om_wrap(r->err, rc, "node \"%.*s\" (%.*s)", OM_SV(node.name), OM_SV(node.op_type));
 }
 
-/* Leave a node out, with all that it began. */
-static int skip_node(struct reader *r, uint32_t block, int rc)
-{
-    if (!r->shapes_only || rc == OM_E_NOMEM || rc == OM_E_LIMIT)
-        return rc;
-    om_error_release(&r->g->err);
-    om_error_release(r->err);
-    r->g->rc = 0;
-    r->g->block = block;
-    return 0;
-}
-
 static int read_nodes(struct reader *r, om_sv graph, struct names *n, unsigned depth)
 {
     om_sv rest = graph, msg;
     int rc;
 
-    while ((rc = om_pb_next_bytes(&rest, PB_GRAPH_NODE, &msg, r->err)) > 0) {
-        const uint32_t block = r->g->block;
-
-        rc = read_node(r, graph, msg, n, depth);
-        if (rc < 0)
-            OM_TRY(skip_node(r, block, rc));
-    }
+    while ((rc = om_pb_next_bytes(&rest, PB_GRAPH_NODE, &msg, r->err)) > 0)
+        OM_TRY(read_node(r, graph, msg, n, depth));
     return rc;
 }
 
@@ -884,7 +803,7 @@ static int build(struct reader *r, om_sv graph)
         rc = om_graph_new(r->arena, NULL, meta->graph_name, &r->g, r->err);
     if (rc == 0)
         rc = read_graph(r, graph, &n, 0);
-    if (rc == 0 && !r->shapes_only)
+    if (rc == 0)
         rc = om_graph_finish(r->g, r->err);
     om_map_release(&n.values);
     return rc;
@@ -910,11 +829,11 @@ int om_onnx_file_new(struct om_arena *a, const struct om_file *model, const char
     return 0;
 }
 
-static int parse(struct om_arena *a, const struct om_file *model, const char *dir, bool shapes_only,
-                 struct om_onnx_file **file, struct om_graph **g, struct om_error *err)
+int om_onnx_parse(struct om_arena *a, const struct om_file *model, const char *dir,
+                  struct om_onnx_file **file, struct om_graph **g, struct om_error *err)
 {
     struct om_onnx_file *f = NULL;
-    struct reader r = { .arena = a, .err = err, .shapes_only = shapes_only };
+    struct reader r = { .arena = a, .err = err };
     struct model m = { .producer_name = { "", 0 } };
     int rc;
 
@@ -933,12 +852,6 @@ static int parse(struct om_arena *a, const struct om_file *model, const char *di
     return 0;
 }
 
-int om_onnx_parse(struct om_arena *a, const struct om_file *model, const char *dir,
-                  struct om_onnx_file **file, struct om_graph **g, struct om_error *err)
-{
-    return parse(a, model, dir, false, file, g, err);
-}
-
 const char *om_onnx_directory(struct om_arena *a, const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -948,8 +861,8 @@ const char *om_onnx_directory(struct om_arena *a, const char *path)
     return om_arena_str(a, (om_sv){ path, slash == path ? 1 : (size_t)(slash - path) });
 }
 
-static int open_model(struct om_arena *a, const char *path, bool shapes_only,
-                      struct om_onnx_file **file, struct om_graph **g, struct om_error *err)
+int om_onnx_open(struct om_arena *a, const char *path, struct om_onnx_file **file,
+                 struct om_graph **g, struct om_error *err)
 {
     const char *dir = om_onnx_directory(a, path);
     struct om_file *own = om_arena_alloc(a, sizeof(*own)); /* weights refer to it */
@@ -958,25 +871,13 @@ static int open_model(struct om_arena *a, const char *path, bool shapes_only,
     if (!dir || !own)
         return no_memory(err);
     OM_TRY(om_file_map(own, path, err));
-    rc = parse(a, own, dir, shapes_only, file, g, err);
+    rc = om_onnx_parse(a, own, dir, file, g, err);
     if (rc < 0) {
         om_file_unmap(own);
         return om_wrap(err, rc, "%s", path);
     }
     (*file)->own = own;
     return 0;
-}
-
-int om_onnx_open(struct om_arena *a, const char *path, struct om_onnx_file **file,
-                 struct om_graph **g, struct om_error *err)
-{
-    return open_model(a, path, false, file, g, err);
-}
-
-int om_onnx_open_shapes(struct om_arena *a, const char *path, struct om_onnx_file **file,
-                        struct om_graph **g, struct om_error *err)
-{
-    return open_model(a, path, true, file, g, err);
 }
 
 void om_onnx_close(struct om_onnx_file *f)
@@ -994,4 +895,41 @@ void om_onnx_close(struct om_onnx_file *f)
 const struct om_onnx_meta *om_onnx_file_meta(const struct om_onnx_file *f)
 {
     return &f->meta;
+}
+
+/* --- pieces, for documents --- */
+
+int om_doc_attr_read(struct om_doc *d, struct om_arena *a, const struct om_doc_attr *attr,
+                     struct om_attr *out, struct om_error *err)
+{
+    struct reader r = { .file = d->file, .arena = a, .err = err };
+
+    *out = (struct om_attr){ .name = NULL };
+    return read_attr(&r, attr->message, NULL, DEPTH_MAX, out);
+}
+
+int om_doc_port_read(const struct om_doc_port *p, struct om_graph *g, struct om_value *out,
+                     struct om_error *err)
+{
+    struct reader r = { .arena = g->arena, .g = g, .err = err };
+    struct value_info v;
+    om_dim *dims;
+
+    OM_TRY(read_value_info(p->message, "port", &v, err));
+    if (!v.has_type || !v.has_shape)
+        return om_fail(err, OM_E_UNSUPPORTED, "port \"%.*s\" has no %s", OM_SV(v.name),
+                       v.has_type ? "shape" : "type");
+    dims = om_arena_array(g->arena, v.rank, sizeof(*dims));
+    if (!dims)
+        return no_memory(err);
+    for (uint32_t i = 0; i < v.rank; i++)
+        if ((dims[i] = input_dim(&r, &v, i)) == 0)
+            return no_memory(err);
+    *out = (struct om_value){ .dtype = v.dtype,
+                              .rank = v.rank,
+                              .dims = dims,
+                              .node = OM_NO_NODE,
+                              .weight = OM_NO_WEIGHT,
+                              .name = p->name };
+    return 0;
 }

@@ -48,9 +48,9 @@ struct om_quant_job {
 };
 
 struct om_quant_file;
-/* j->doc with fewer nodes; shapes: of its graph, or NULL. */
+/* j->doc with fewer nodes. */
 int om_optimize_job_run(struct om_quant_job *j, const struct om_optimize_config *c,
-                        const struct om_graph *shapes, struct om_quant_file *f);
+                        struct om_quant_file *f);
 /* Rewrite j->doc and measure its weights: it can be written then. f: what is to be counted. */
 int om_quant_job_change(struct om_quant_job *j);
 int om_quant_job_run(struct om_quant_job *j, struct om_quant_file *f);

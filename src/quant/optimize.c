@@ -40,12 +40,12 @@ static int narrow(struct om_quant_job *j)
 }
 
 int om_optimize_job_run(struct om_quant_job *j, const struct om_optimize_config *c,
-                        const struct om_graph *shapes, struct om_quant_file *f)
+                        struct om_quant_file *f)
 {
     OM_TRY(om_quant_count(f, j->doc, false, j->err));
     f->optimized = true;
     if (c->optimization_level > 0)
-        OM_TRY(om_fuse_doc(j->doc, shapes, c, &f->converted, j->err));
+        OM_TRY(om_fuse_doc(j->doc, c, &f->converted, j->err));
     if (c->fp16)
         OM_TRY(narrow(j));
     j->doc->producer_name = OM_SVL("optimum.c");
@@ -55,8 +55,7 @@ int om_optimize_job_run(struct om_quant_job *j, const struct om_optimize_config 
 
 /* ---- the files ---- */
 
-static int optimize_doc(struct run *r, struct om_quant_job *j, const struct om_graph *shapes,
-                        const char *name)
+static int optimize_doc(struct run *r, struct om_quant_job *j, const char *name)
 {
     const char *const target = om_quant_files_target(&r->files, name);
     struct om_quant_file *f;
@@ -64,27 +63,11 @@ static int optimize_doc(struct run *r, struct om_quant_job *j, const struct om_g
     if (!target)
         return om_quant_no_memory(j);
     OM_TRY(om_quant_report_add(&r->report, name, target, &f, j->err));
-    OM_TRY(om_optimize_job_run(j, &r->config, shapes, f));
+    OM_TRY(om_optimize_job_run(j, &r->config, f));
     OM_TRY(om_quant_files_write(&r->files, j->doc, target, j->err));
     OM_TRY(om_quant_report_layers(f, j, j->err));
     om_quant_report_log(r->ctx, f);
     return 0;
-}
-
-/* What inference finds out about the file; *g stays NULL where it cannot be read that way, which
- * is no error: then only what needs no shapes is done. */
-static int read_shapes(struct om_arena *a, const char *path, struct om_onnx_file **file,
-                       struct om_graph **g, struct om_error *err)
-{
-    struct om_error why = OM_ERROR_INIT;
-    int rc = om_onnx_open_shapes(a, path, file, g, &why);
-
-    if (rc == OM_E_NOMEM)
-        rc = om_fail(err, OM_E_NOMEM, "out of memory");
-    else if (rc < 0)
-        rc = 0;
-    om_error_release(&why);
-    return rc;
 }
 
 static int optimize_file(struct run *r, const char *name, struct om_error *err)
@@ -92,18 +75,12 @@ static int optimize_file(struct run *r, const char *name, struct om_error *err)
     const char *const path = om_path_join(&r->files.arena, r->files.dir, name);
     struct om_arena arena = OM_ARENA_INIT(OM_QUANT_ARENA_MAX);
     struct om_quant_job j = { .ctx = r->ctx, .arena = &arena, .want_errors = true, .err = err };
-    struct om_onnx_file *file = NULL;
-    struct om_graph *shapes = NULL;
     int rc = path ? om_doc_open(&arena, path, &j.doc, err) : om_quant_no_memory(&j);
 
-    if (rc == 0)
-        rc = read_shapes(&arena, path, &file, &shapes, err);
     if (rc == 0) {
-        rc = optimize_doc(r, &j, shapes, name);
+        rc = optimize_doc(r, &j, name);
         rc = om_wrap(err, rc, "%s", path);
     }
-    om_graph_free(shapes);
-    om_onnx_close(file);
     om_quant_job_release(&j);
     om_doc_close(j.doc);
     om_arena_release(&arena);

@@ -121,13 +121,12 @@ int om_quant_job_run(struct om_quant_job *j, struct om_quant_file *f)
 /* ---- graphs of an export ---- */
 
 /* The steps of how: f gets what each changed. */
-static int run_steps(struct om_quant_job *j, const struct om_quant_how *how,
-                     const struct om_graph *g, const char *name, struct om_quant_report *report,
-                     struct om_quant_file *f[2])
+static int run_steps(struct om_quant_job *j, const struct om_quant_how *how, const char *name,
+                     struct om_quant_report *report, struct om_quant_file *f[2])
 {
     if (how->optimize) {
         OM_TRY(om_quant_report_add(report, name, name, &f[0], j->err));
-        OM_TRY(om_optimize_job_run(j, how->optimize, g, f[0]));
+        OM_TRY(om_optimize_job_run(j, how->optimize, f[0]));
     }
     if (how->quantize) {
         OM_TRY(om_quant_report_add(report, name, name, &f[1], j->err));
@@ -157,7 +156,7 @@ static int change_shell(const struct om_quant_output *o, struct om_quant_job *j,
     struct om_quant_file *f[2] = { NULL };
 
     OM_TRY(om_doc_parse_shell(j->arena, shell, g, &j->doc, j->err));
-    OM_TRY(run_steps(j, how, g, o->name, report, f));
+    OM_TRY(run_steps(j, how, o->name, report, f));
     OM_TRY(om_doc_write(j->doc, &w, o->out, j->err));
     return close_steps(j, f);
 }
