@@ -366,23 +366,25 @@ static int read_graph(struct reader *r, om_sv msg, struct om_doc_graph *parent, 
 
 /* --- the model --- */
 
-static int read_opsets(struct reader *r, om_sv model, size_t n)
+static int read_opsets(struct reader *r, om_sv msg, uint32_t number, struct om_doc_opset **out,
+                       size_t *n_out)
 {
     static const struct om_pb_rule rules[] = {
         RULE(struct om_doc_opset, PB_OPSET_DOMAIN, OM_PB_TEXT, domain, "domain"),
         RULE(struct om_doc_opset, PB_OPSET_VERSION, OM_PB_INT, version, "version"),
     };
-    struct om_doc *const d = r->d;
+    struct census c = { .known = 1u << number };
     size_t cap;
-    om_sv msg;
+    om_sv one;
     int rc;
 
-    OM_TRY(make_array(r, &d->opsets, &cap, n, sizeof(*d->opsets)));
-    while ((rc = om_pb_next_bytes(&model, PB_MODEL_OPSET_IMPORT, &msg, r->err)) > 0) {
-        struct om_doc_opset *const o = &d->opsets[d->n_opsets++];
+    OM_TRY(take_census(msg, &c, r->err));
+    OM_TRY(make_array(r, out, &cap, c.count[number], sizeof(**out)));
+    while ((rc = om_pb_next_bytes(&msg, number, &one, r->err)) > 0) {
+        struct om_doc_opset *const o = &(*out)[(*n_out)++];
 
         o->domain = (om_sv){ "", 0 };
-        OM_TRY(om_wrap(r->err, om_pb_read(msg, rules, OM_COUNT(rules), o, r->err), "opset_import"));
+        OM_TRY(om_wrap(r->err, om_pb_read(one, rules, OM_COUNT(rules), o, r->err), "opset_import"));
         if (om_sv_is(o->domain, "ai.onnx"))
             o->domain = (om_sv){ "", 0 };
     }
@@ -420,8 +422,95 @@ static int read_model(struct reader *r, om_sv msg)
     d->producer_version = m.producer_version;
     d->n_functions = functions.count[PB_MODEL_FUNCTIONS];
     OM_TRY(copy_rest(r, msg, &c, &d->rest));
-    OM_TRY(read_opsets(r, msg, c.count[PB_MODEL_OPSET_IMPORT]));
+    OM_TRY(read_opsets(r, msg, PB_MODEL_OPSET_IMPORT, &d->opsets, &d->n_opsets));
     return read_graph(r, m.graph, NULL, 0, &d->graph);
+}
+
+/* --- functions --- */
+
+/* Names without a type, as ports. */
+static int read_names(struct reader *r, om_sv msg, uint32_t number, struct om_doc_ports *ports,
+                      size_t n)
+{
+    om_sv name;
+    int rc;
+
+    OM_TRY(make_array(r, &ports->items, &ports->cap, n, sizeof(*ports->items)));
+    while ((rc = om_pb_next_text(&msg, number, &name, r->err)) > 0)
+        ports->items[ports->len++] = (struct om_doc_port){ .name = name, .message = { "", 0 } };
+    return rc;
+}
+
+static int read_defaults(struct reader *r, om_sv msg, struct om_doc_function *f, size_t n)
+{
+    size_t cap;
+    om_sv one;
+    int rc;
+
+    OM_TRY(make_array(r, &f->defaults, &cap, n, sizeof(*f->defaults)));
+    while ((rc = om_pb_next_bytes(&msg, PB_FUNCTION_DEFAULT, &one, r->err)) > 0)
+        OM_TRY(read_attr(r, one, &f->defaults[f->n_defaults++], f->body, 0));
+    return rc;
+}
+
+static int read_body(struct reader *r, om_sv msg, struct om_doc_function *f)
+{
+    struct census c = { .known = 1u << PB_FUNCTION_NODE | 1u << PB_FUNCTION_INPUT |
+                                 1u << PB_FUNCTION_OUTPUT | 1u << PB_FUNCTION_DEFAULT };
+    struct om_doc_graph *const g = f->body;
+    om_sv rest = msg, node;
+    int rc;
+
+    OM_TRY(take_census(msg, &c, r->err));
+    OM_TRY(read_names(r, msg, PB_FUNCTION_INPUT, &g->inputs, c.count[PB_FUNCTION_INPUT]));
+    OM_TRY(read_names(r, msg, PB_FUNCTION_OUTPUT, &g->outputs, c.count[PB_FUNCTION_OUTPUT]));
+    OM_TRY(read_defaults(r, msg, f, c.count[PB_FUNCTION_DEFAULT]));
+    OM_TRY(make_array(r, &g->nodes.items, &g->nodes.cap, c.count[PB_FUNCTION_NODE],
+                      sizeof(struct om_doc_node)));
+    while ((rc = om_pb_next_bytes(&rest, PB_FUNCTION_NODE, &node, r->err)) > 0)
+        OM_TRY(read_node(r, node, g, 0));
+    return rc;
+}
+
+static int read_function(struct reader *r, om_sv msg, struct om_doc_function *f)
+{
+    static const struct om_pb_rule rules[] = {
+        RULE(struct om_doc_function, PB_FUNCTION_NAME, OM_PB_TEXT, name, "name"),
+        RULE(struct om_doc_function, PB_FUNCTION_DOMAIN, OM_PB_TEXT, domain, "domain"),
+        RULE(struct om_doc_function, PB_FUNCTION_OVERLOAD, OM_PB_TEXT, overload, "overload"),
+    };
+    int rc;
+
+    *f = (struct om_doc_function){ .domain = { "", 0 }, .name = { "", 0 }, .overload = { "", 0 } };
+    OM_TRY(om_pb_read(msg, rules, OM_COUNT(rules), f, r->err));
+    if (om_sv_is(f->domain, "ai.onnx"))
+        f->domain = (om_sv){ "", 0 };
+    f->body = om_arena_alloc(r->arena, sizeof(*f->body));
+    if (!f->body)
+        return no_memory(r->err);
+    f->body->name = f->name;
+    f->body->rest = (om_sv){ "", 0 };
+    rc = read_opsets(r, msg, PB_FUNCTION_OPSET_IMPORT, &f->opsets, &f->n_opsets);
+    if (rc == 0)
+        rc = read_body(r, msg, f);
+    return om_wrap(r->err, rc, "function \"%.*s\"", OM_SV(f->name));
+}
+
+int om_doc_functions(struct om_doc *d, struct om_doc_function **out, size_t *n,
+                     struct om_error *err)
+{
+    struct reader r = { .d = d, .arena = d->arena, .err = err };
+    om_sv rest = d->rest, msg;
+    size_t cap, len = 0;
+    int rc = 0;
+
+    *out = NULL;
+    OM_TRY(make_array(&r, out, &cap, d->n_functions, sizeof(**out)));
+    while (len < d->n_functions &&
+           (rc = om_pb_next_bytes(&rest, PB_MODEL_FUNCTIONS, &msg, err)) > 0)
+        OM_TRY(read_function(&r, msg, &(*out)[len++]));
+    *n = len;
+    return len < d->n_functions ? rc : 0;
 }
 
 int om_doc_parse(struct om_arena *a, const struct om_file *model, const char *dir,
@@ -557,9 +646,9 @@ int om_doc_attr_tensor(struct om_doc *d, const struct om_doc_attr *a, struct om_
     const int rc = om_pb_next_bytes(&rest, PB_ATTR_T, &msg, err);
 
     if (rc <= 0)
-        return rc < 0 ? rc
-                      : om_fail(err, OM_E_FORMAT, "attribute \"%.*s\" has no tensor",
-                                OM_SV(a->name));
+        return rc < 0
+                   ? rc
+                   : om_fail(err, OM_E_FORMAT, "attribute \"%.*s\" has no tensor", OM_SV(a->name));
     OM_TRY(read_tensor(&r, msg, &list));
     *out = t;
     return 0;

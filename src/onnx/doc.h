@@ -53,6 +53,7 @@ struct om_doc_node {
     uint32_t n_attrs;
     om_sv
         rest; /* fields that are carried along (doc_string, overload, metadata), with their tags */
+    int64_t opset; /* of its domain, of a node that came from a function; 0: what the file imports */
 };
 
 /* An input, an output or a value_info. */
@@ -118,6 +119,29 @@ void om_doc_close(struct om_doc *d); /* accepts NULL; the arena keeps the docume
 /* The version that the file imports of a domain; 0: it does not. "ai.onnx" is "". */
 int64_t om_doc_opset(const struct om_doc *d, const char *domain);
 int om_doc_set_opset(struct om_doc *d, const char *domain, int64_t version, struct om_error *err);
+
+/* ---- model-local functions ---- */
+
+struct om_doc_function {
+    om_sv domain, name, overload;
+    struct om_doc_graph *body; /* inputs and outputs are ports of no type */
+    struct om_doc_attr *defaults;
+    size_t n_defaults;
+    struct om_doc_opset *opsets;
+    size_t n_opsets;
+};
+
+/* The functions of the file. */
+int om_doc_functions(struct om_doc *d, struct om_doc_function **out, size_t *n,
+                     struct om_error *err);
+/* A copy of the file's graph with the nodes of the functions in place of their calls; nodes carry
+ * the operator set that their function imports. Recursion is refused. d stays as it is, but for the
+ * copy's memory. */
+int om_doc_inlined(struct om_doc *d, struct om_doc_graph **out, struct om_error *err);
+/* Make that copy the document's graph and drop the functions; without functions nothing happens.
+ * done false: it cannot be, since a function imports another version of an operator set than the
+ * file does, or calls do not fit; the document stays as it was. */
+int om_doc_inline(struct om_doc *d, bool *done, struct om_error *err);
 
 /* ---- editing; NULL and false: out of memory ---- */
 

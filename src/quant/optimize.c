@@ -76,7 +76,10 @@ static int optimize_file(struct run *r, const char *name, struct om_error *err)
     struct om_arena arena = OM_ARENA_INIT(OM_QUANT_ARENA_MAX);
     struct om_quant_job j = { .ctx = r->ctx, .arena = &arena, .want_errors = true, .err = err };
     int rc = path ? om_doc_open(&arena, path, &j.doc, err) : om_quant_no_memory(&j);
+    bool inlined;
 
+    if (rc == 0)
+        rc = om_doc_inline(j.doc, &inlined, err);
     if (rc == 0) {
         rc = optimize_doc(r, &j, name);
         rc = om_wrap(err, rc, "%s", path);

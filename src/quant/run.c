@@ -45,11 +45,14 @@ static int quantize_file(struct run *r, const char *name, struct om_error *err)
                               .samples = r->config.method == OM_QUANT_STATIC ? &r->samples : NULL,
                               .dir = r->opts->out_dir,
                               .err = err };
+    bool inlined;
     int rc;
 
     if (!path)
         return no_memory(err);
     rc = om_doc_open(&arena, path, &j.doc, err);
+    if (rc == 0)
+        rc = om_doc_inline(j.doc, &inlined, err);
     if (rc == 0) {
         rc = quantize_doc(r, &j, name, err);
         rc = om_wrap(err, rc, "%s", path);

@@ -4,7 +4,7 @@
  * are those that the kernels find. Operators are those of ref/model_ops.def; they follow the
  * operator set that the file imports (7 to 28), attributes that became inputs included. An operator
  * that is not in the table, a tensor of an element type without an enum om_dtype (int4 and uint4
- * excepted), a sequence, an optional or a function of the model is refused by name. */
+ * excepted), a sequence or an optional is refused by name. Functions of the model are inlined. */
 #ifndef OM_REF_MODEL_H
 #define OM_REF_MODEL_H
 

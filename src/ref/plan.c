@@ -396,20 +396,31 @@ static int check_arity(struct planner *p, const struct ref_step *step)
                         n->n_in, n->n_out);
 }
 
+static int check_opset(const char *who, int64_t v, struct om_error *err)
+{
+    if (v != 0 && (v < OM_REF_OPSET_MIN || v > OM_REF_OPSET_MAX))
+        return om_fail(err, OM_E_UNSUPPORTED,
+                       "%s imports operator set %" PRId64 ", %d to %d can be run", who, v,
+                       OM_REF_OPSET_MIN, OM_REF_OPSET_MAX);
+    return 0;
+}
+
 static int find_operator(struct planner *p, struct ref_step *step)
 {
     const struct om_doc_node *n = step->source;
 
-    step->opset = 1;
-    for (size_t i = 0; i < p->d->n_opsets; i++)
+    step->opset = n->opset;
+    for (size_t i = 0; i < p->d->n_opsets && n->opset == 0; i++)
         if (om_sv_eq(p->d->opsets[i].domain, n->domain))
             step->opset = p->d->opsets[i].version;
+    step->opset = step->opset ? step->opset : 1;
+    if (n->opset != 0 && n->domain.len == 0)
+        OM_TRY(check_opset("a function", n->opset, p->err));
     step->def = om_ref_find_def(n->domain, n->op);
     if (!step->def)
         return om_fail(p->err, OM_E_UNSUPPORTED,
-                       "the reference executor does not have the operator%s%.*s%s",
-                       n->domain.len > 0 ? " of " : "", OM_SV(n->domain),
-                       p->d->n_functions > 0 ? " (functions of a model are not run)" : "");
+                       "the reference executor does not have the operator%s%.*s",
+                       n->domain.len > 0 ? " of " : "", OM_SV(n->domain));
     return 0;
 }
 
@@ -497,27 +508,19 @@ static int plan_graph(struct planner *p, const struct om_doc_graph *g, struct sc
     return rc;
 }
 
-static int check_opset(const struct om_doc *d, struct om_error *err)
-{
-    const int64_t v = om_doc_opset(d, "");
-
-    if (v != 0 && (v < OM_REF_OPSET_MIN || v > OM_REF_OPSET_MAX))
-        return om_fail(err, OM_E_UNSUPPORTED,
-                       "the file imports operator set %" PRId64 ", %d to %d can be run", v,
-                       OM_REF_OPSET_MIN, OM_REF_OPSET_MAX);
-    return 0;
-}
-
 int om_ref_model_new(struct om_doc *d, struct om_ref_model **out, struct om_error *err)
 {
     struct om_ref_model *const m = om_arena_alloc(d->arena, sizeof(*m));
     struct planner p = { .d = d, .arena = d->arena, .model = m, .err = err };
+    struct om_doc_graph *graph = d->graph;
 
     if (!m)
         return no_memory(err);
-    OM_TRY(check_opset(d, err));
+    OM_TRY(check_opset("the file", om_doc_opset(d, ""), err));
     m->doc = d;
-    OM_TRY(plan_graph(&p, d->graph, NULL, &m->plan));
+    if (d->n_functions > 0)
+        OM_TRY(om_doc_inlined(d, &graph, err));
+    OM_TRY(plan_graph(&p, graph, NULL, &m->plan));
     *out = m;
     return 0;
 }
