@@ -7,41 +7,11 @@
 #include <optimum/quantize.h>
 
 #include "base/half.h"
+#include "made.h"
 #include "quant/affine.h"
 #include "quant/blocks.h"
 #include "quant/calibrate.h"
 #include "test.h"
-
-/* ---- bytes that a source makes ---- */
-
-struct made {
-    struct om_arena arena;
-    const char *dir;
-    om_sv bytes;
-};
-
-static int make(struct made *m, const struct om_doc_source *s, struct om_error *err)
-{
-    struct om_out out = OM_OUT_INIT;
-    int rc = om_out_open(&out, m->dir, "made", NULL, err);
-
-    if (rc == 0)
-        rc = s->make(s, &out, err);
-    if (rc == 0)
-        rc = om_out_commit(&out, false, err);
-    om_out_abort(&out);
-    if (rc == 0)
-        rc = om_file_read(&m->arena, om_path_join(&m->arena, m->dir, "made"), 1u << 24, &m->bytes,
-                          err);
-    return rc;
-}
-
-/* Numbers between -1 and 1 that depend on seed. */
-static float number(unsigned *seed)
-{
-    *seed = *seed * 1664525u + 1013904223u;
-    return (float)(*seed >> 8) / 8388608.0f - 1.0f;
-}
 
 /* ---- parameters ---- */
 
