@@ -205,6 +205,9 @@ int cmd_export_onnx(struct cli *cli, int argc, char **argv)
         OPT_FLAG(0, "compare", &a.o.compare,
                  "run the changed files and the reference executor on the example inputs and say "
                  "how outputs differ"),
+        OPT_FLAG(0, "genai", &a.o.genai,
+                 "for onnxruntime-genai: genai_config.json, one buffer for past and present keys, "
+                 "weights in model.onnx.data"),
         OPT_FLAG(0, "no-constant-folding", &a.o.no_constant_folding,
                  "keep nodes whose inputs are constant"),
         OPT_FLAG(0, "durable", &a.o.durable, "wait until the files are on the disk"),

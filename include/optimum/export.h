@@ -105,6 +105,9 @@ struct om_export_opts {
     /* What quantize, optimize and transformersjs changed, as a page: an .html file, see <optimum/quantize.h>; NULL: none. */
     const char *report;
     bool compare;            /* run the changed files and the reference on the example inputs, log how outputs differ */
+    /* For onnxruntime-genai: attention that takes past and present keys in one buffer, genai_config.json, weights in
+     * model.onnx.data. Of decoders with a cache, those that it has a model type for. */
+    bool genai;
     const char *dump_ir;     /* file that receives the graphs as text, NULL: none */
     const char *token;       /* of the Hub; NULL: HF_TOKEN or the file that `hf auth login` writes; "": none */
     bool local_files_only;   /* never ask the Hub: what its cache has must do */

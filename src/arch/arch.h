@@ -45,6 +45,7 @@ struct om_arch_job {
     enum om_dtype compute; /* of activations and float ports; OM_DTYPE_NONE: OM_F32 */
     enum om_dtype storage; /* of float weights in the file; OM_DTYPE_NONE: as in the checkpoint */
     bool storage_follows;  /* instead: each weight in the dtype it is computed with */
+    bool rope_cache; /* rotary tables of all positions, see om_builder */
     const struct om_axis_fix *fixes; /* fixed axes */
     size_t n_fixes;
     struct om_ctx *ctx;

@@ -394,6 +394,7 @@ int om_arch_graph(const struct om_arch_job *job, const char *file, struct om_are
             b.compute = job->compute;
         b.storage = job->storage;
         b.storage_follows = job->storage_follows;
+        b.rope_cache = job->rope_cache;
         b.fixes = job->fixes;
         b.n_fixes = job->n_fixes;
         fill(&b, user);

@@ -28,6 +28,7 @@ static void choose_dtypes(struct om_job *job)
 
     job->arch.compute = o->dtype == OM_DTYPE_NONE ? OM_F32 : o->dtype;
     job->arch.storage = storage_dtype(o);
+    job->arch.rope_cache = o->genai;
     job->arch.storage_follows =
         o->weights_dtype == OM_WEIGHTS_DTYPE_AUTO && o->weights != OM_WEIGHTS_SAFETENSORS;
 }
@@ -58,9 +59,21 @@ static int fix_axes(struct om_job *job, enum om_part part, struct om_error *err)
     return 0;
 }
 
+/* Products with weights in blocks take their rows as they come. */
+static enum om_linear_form linear_form(const struct om_job *job)
+{
+    const struct om_quant_config *const q = job->quantize;
+
+    return job->opts->genai && q && q->method == OM_QUANT_WEIGHT_ONLY ? OM_LINEAR_MATMUL
+                                                                      : job->opts->linear;
+}
+
 static int build_file(struct om_job *job, struct om_job_file *f, struct om_error *err)
 {
-    const struct om_lower_opts lower = { .opset = job->opset, .linear = job->opts->linear };
+    const struct om_lower_opts lower = { .opset = job->opset,
+                                         .linear = linear_form(job),
+                                         .target =
+                                             job->opts->genai ? OM_LOWER_GROUPED : OM_LOWER_ONNX };
     const unsigned passes = OM_PASS_CSE | (job->opts->no_constant_folding ? 0 : OM_PASS_FOLD);
     struct om_graph *lowered = NULL;
     int rc;
@@ -78,6 +91,8 @@ static int build_file(struct om_job *job, struct om_job_file *f, struct om_error
     om_graph_free(lowered);
     if (rc == 0)
         rc = om_graph_verify(f->lowered, err);
+    if (rc == 0 && job->opts->genai)
+        rc = om_job_genai_graph(job, f->lowered, err);
     return rc;
 }
 
@@ -117,7 +132,7 @@ static void choose_weights(struct om_job *job)
     job->weights = job->opts->weights;
     if (job->weights != OM_WEIGHTS_AUTO)
         return;
-    job->weights = OM_WEIGHTS_EMBEDDED;
+    job->weights = job->opts->genai ? OM_WEIGHTS_EXTERNAL : OM_WEIGHTS_EMBEDDED;
     for (size_t i = 0; i < job->n_files; i++)
         if (om_onnx_embedded_size(job->files[i].lowered) >= PROTOBUF_MAX)
             job->weights = OM_WEIGHTS_EXTERNAL;

@@ -18,7 +18,7 @@ static int run_once(struct om_job *job, struct om_job_file *f, struct om_session
     if (rc == 0)
         rc = om_ref_run(f->built, inputs, n_inputs, &opts, &a, &refs, &n_refs, err);
     if (rc == 0)
-        rc = om_session_run(s, inputs, n_inputs, &results, err);
+        rc = om_session_run(s, inputs, om_dummy_taken(f, inputs, n_inputs), &results, err);
     if (rc == 0)
         rc = om_quant_note_outputs(q, refs, n_refs, results, err);
     om_results_free(results);

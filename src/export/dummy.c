@@ -66,6 +66,10 @@ int64_t om_dummy_size(const struct om_job *job, enum om_part part, const struct 
     const struct om_shapes *s = &job->opts->shapes;
     const int64_t length = given_or(s->sequence_length, default_length(job));
 
+    /* GroupQueryAttention of ONNX Runtime takes several tokens after cached ones of one text only,
+     * and padding at the end of the cache. */
+    if (om_sv_is(symbol, "batch_size") && job->opts->genai)
+        return 1;
     if (om_sv_is(symbol, "batch_size"))
         return varied(how, given_or(s->batch_size, 2));
     if (om_sv_is(symbol, "num_choices"))
@@ -212,4 +216,21 @@ int om_dummy_inputs(const struct om_job *job, const struct om_job_file *f,
     *inputs = t;
     *n = g->n_inputs;
     return 0;
+}
+
+size_t om_dummy_taken(const struct om_job_file *f, struct om_tensor *inputs, size_t n)
+{
+    const struct om_graph *g = f->lowered;
+    size_t taken = 0;
+
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < g->n_inputs; k++)
+            if (om_sv_is(g->inputs[k].name, inputs[i].name)) {
+                const struct om_tensor t = inputs[i];
+
+                inputs[i] = inputs[taken];
+                inputs[taken++] = t;
+                break;
+            }
+    return taken;
 }

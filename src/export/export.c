@@ -73,6 +73,8 @@ static int conclude(struct om_job *job, const struct om_verdict *v, struct om_er
 static int run(struct om_job *job, struct om_verdict *v, struct om_error *err)
 {
     OM_TRY(om_job_resolve(job, err));
+    if (job->opts->genai)
+        OM_TRY(om_job_genai_check(job, err));
     if (job->opts->dtype == OM_BF16)
         om_log(
             job->ctx, OM_LOG_WARNING,
@@ -152,6 +154,8 @@ static int check_opts(const struct om_export_opts *o, struct om_error *err)
         return om_fail(err, OM_E_USAGE,
                        "--report and --compare are about what --quantize, --optimize and "
                        "--transformersjs change");
+    if (o->genai)
+        OM_TRY(om_job_genai_opts(o, err));
     if (o->shapes.batch_size < 0 || o->shapes.sequence_length < 0 || o->shapes.num_choices < 0)
         return om_fail(err, OM_E_USAGE, "an example size is negative");
     return 0;
@@ -178,6 +182,7 @@ int om_export_run(struct om_ctx *ctx, const struct om_export_opts *opts, struct 
         rc = om_quant_report_new(&job.report, err);
     if (!job.companion_dir)
         job.companion_dir = changed.out_dir;
+    job.data_name = opts->genai ? OM_GENAI_DATA_NAME : OM_DATA_NAME;
     if (rc == 0)
         rc = run(&job, &v, err);
     free(v.differences);

@@ -17,6 +17,7 @@
 #include "onnx/onnx.h"
 
 #define OM_DATA_NAME "model.onnx_data"
+#define OM_GENAI_DATA_NAME "model.onnx.data"
 #define OM_DIVERGE_NAME                                                       \
     "model.diverge.onnx" /* hidden while the diverging operator is looked for \
                           */
@@ -62,6 +63,7 @@ struct om_job {
     struct om_job_file files[OM_PART_COUNT];
     size_t n_files;
     struct om_out data_out; /* model.onnx_data */
+    const char *data_name;
     struct om_onnx_data *data;
     struct om_job_aside *asides;
     size_t n_asides, cap_asides;
@@ -101,6 +103,17 @@ int om_job_triton_open(struct om_job *job, struct om_export_opts *opts, struct o
 int om_job_triton_check(const struct om_job *job, struct om_error *err);
 int om_job_triton_write(struct om_job *job, struct om_error *err);
 
+/* --genai (genai.c): options that exclude it, models that it is not for, graphs that do not fit it, and
+ * genai_config.json. */
+int om_job_genai_opts(const struct om_export_opts *o, struct om_error *err);
+int om_job_genai_check(const struct om_job *job, struct om_error *err);
+int om_job_genai_graph(const struct om_job *job, const struct om_graph *g, struct om_error *err);
+int om_job_genai_stage(struct om_job *job, struct om_error *err);
+/* Its text. g: the lowered graph. */
+struct om_generation_config;
+void om_genai_config(struct om_buf *b, const char *model_type, const struct om_graph *g,
+                     int64_t context, const struct om_generation_config *c);
+
 int om_job_resolve(struct om_job *job, struct om_error *err);
 int om_job_build(struct om_job *job, struct om_error *err);
 int om_job_stage(struct om_job *job, struct om_error *err);
@@ -137,6 +150,8 @@ struct om_dummy {
 int om_dummy_inputs(const struct om_job *job, const struct om_job_file *f,
                     const struct om_dummy *how, struct om_arena *a, struct om_tensor **inputs,
                     size_t *n, struct om_error *err);
+/* Inputs of the graph as built that the file lacks go last; how many it takes. */
+size_t om_dummy_taken(const struct om_job_file *f, struct om_tensor *inputs, size_t n);
 /* The example size of an axis symbol. */
 int64_t om_dummy_size(const struct om_job *job, enum om_part part, const struct om_dummy *how,
                       om_sv symbol);

@@ -86,8 +86,8 @@ static int stage_data(struct om_job *job, struct om_error *err)
 {
     if (job->weights == OM_WEIGHTS_EMBEDDED)
         return 0;
-    OM_TRY(om_out_open(&job->data_out, job->opts->out_dir, OM_DATA_NAME, job->ctx, err));
-    OM_TRY(om_onnx_data_new(&job->arena, &job->data_out, OM_DATA_NAME, &job->data, err));
+    OM_TRY(om_out_open(&job->data_out, job->opts->out_dir, job->data_name, job->ctx, err));
+    OM_TRY(om_onnx_data_new(&job->arena, &job->data_out, job->data_name, &job->data, err));
     /* Of other formats nothing can be read in place: all weights go to the data file. */
     if (job->weights != OM_WEIGHTS_SAFETENSORS || job->ckpt->format != OM_CKPT_SAFETENSORS)
         return 0;
@@ -119,7 +119,7 @@ static int stage_model(struct om_job *job, struct om_job_file *f, struct om_erro
             .name = name,
             .out = &f->out,
             .data = job->weights == OM_WEIGHTS_EMBEDDED ? NULL : &job->data_out,
-            .location = OM_DATA_NAME,
+            .location = job->data_name,
             .packed = job->packed,
             .report = job->report,
         };
@@ -375,10 +375,12 @@ static void discard_leftovers(const struct om_job *job)
     for (int part = 0; part < OM_PART_COUNT; part++)
         om_out_discard(dir, om_part_file((enum om_part)part));
     om_out_discard(dir, OM_DATA_NAME);
+    om_out_discard(dir, OM_GENAI_DATA_NAME);
     om_out_discard(dir, OM_DIVERGE_NAME);
     om_out_discard(job->companion_dir, "config.json");
     om_out_discard(job->companion_dir, "generation_config.json");
     om_out_discard(job->companion_dir, "ort_config.json");
+    om_out_discard(job->companion_dir, "genai_config.json");
     for (const char *const *name = om_companion_files; *name != NULL; name++)
         om_out_discard(job->companion_dir, *name);
     for (size_t i = 0; i < job->ckpt->file_count; i++)
@@ -397,6 +399,8 @@ int om_job_stage(struct om_job *job, struct om_error *err)
         OM_TRY(stage_model(job, &job->files[i], err));
     if (job->variants)
         OM_TRY(om_job_stage_variants(job, err));
+    if (job->opts->genai)
+        OM_TRY(om_job_genai_stage(job, err));
     return stage_companions(job, err);
 }
 

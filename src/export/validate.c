@@ -240,12 +240,13 @@ static int run_round(struct check *c, const struct om_dummy *how, struct om_erro
     if (rc == 0)
         rc = om_ref_run(c->file->built, inputs, n_inputs, &ref_opts, &a, &refs, &n_refs, err);
     if (rc == 0)
-        rc = om_session_run(c->session, inputs, n_inputs, &results, err);
+        rc = om_session_run(c->session, inputs, om_dummy_taken(c->file, inputs, n_inputs), &results,
+                            err);
     if (rc == 0)
         rc = compare_all(c, refs, n_refs, results, &close, err);
     om_results_free(results);
     if (rc == 0 && !close)
-        report_divergence(c, inputs, n_inputs);
+        report_divergence(c, inputs, om_dummy_taken(c->file, inputs, n_inputs));
     om_arena_release(&a);
     return rc;
 }
@@ -279,8 +280,8 @@ static int check_names(struct check *c, struct om_error *err)
 
 static int run_rounds(struct check *c, struct om_error *err)
 {
-    const bool merged = c->file->part == OM_PART_DECODER_MERGED ||
-                        c->file->part == OM_PART_DECODER_SINGLE;
+    const bool merged =
+        c->file->part == OM_PART_DECODER_MERGED || c->file->part == OM_PART_DECODER_SINGLE;
     const int variants = c->job->opts->no_dynamic_axes ? 1 : 2;
 
     for (int branch = merged ? 0 : 1; branch <= 1; branch++) {

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "gen/fields.h"
+#include "gen/gen.h"
 
 #define ARENA_MAX ((size_t)64 << 20)
 #define FILE_MAX ((size_t)16 << 20)
@@ -346,17 +347,23 @@ static int open_files(struct om_ctx *ctx, const struct om_model_info *info, stru
     return rc;
 }
 
-int om_generation_config_open(struct om_ctx *ctx, const struct om_model *m,
-                              struct om_generation_config **out, struct om_error *err)
+int om_generation_config_of(struct om_ctx *ctx, const struct om_model_info *info,
+                            struct om_generation_config **out, struct om_error *err)
 {
     struct owned *o = NULL;
     int rc;
 
     OM_TRY(owned_new(NULL, &o, err));
-    rc = open_files(ctx, om_model_get_info(m), o, err);
+    rc = open_files(ctx, info, o, err);
     if (rc == 0)
         *out = &o->config;
     else
         om_generation_config_free(&o->config);
     return rc;
+}
+
+int om_generation_config_open(struct om_ctx *ctx, const struct om_model *m,
+                              struct om_generation_config **out, struct om_error *err)
+{
+    return om_generation_config_of(ctx, om_model_get_info(m), out, err);
 }

@@ -32,6 +32,10 @@ struct om_plan {
     size_t source_len;
 };
 
+/* om_generation_config_open() of the files that info names: dir, model_type and config count. */
+int om_generation_config_of(struct om_ctx *ctx, const struct om_model_info *info,
+                            struct om_generation_config **out, struct om_error *err);
+
 /* What the caller gave, as far as the plan depends on it. */
 struct om_plan_input {
     bool seq2seq, has_mask;

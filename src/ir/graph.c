@@ -15,6 +15,18 @@ static const struct {
 #undef OM_OP
 };
 
+static const char *const domains[OM_OP_COUNT] = {
+#define OM_OP(name, min_in, max_in, outputs)
+#define OM_OP_MS(name, min_in, max_in, outputs) [OM_OP_##name] = "com.microsoft",
+#include "ir/ops.def"
+#undef OM_OP
+};
+
+const char *om_op_domain(enum om_op op)
+{
+    return op > OM_OP_NONE && op < OM_OP_COUNT && domains[op] ? domains[op] : "";
+}
+
 const char *om_op_name(enum om_op op)
 {
     return op > OM_OP_NONE && op < OM_OP_COUNT ? ops[op].name : "?";

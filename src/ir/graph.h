@@ -28,6 +28,7 @@ enum om_op {
 };
 
 const char *om_op_name(enum om_op op);
+const char *om_op_domain(enum om_op op); /* "": ONNX's own */
 enum om_op om_op_parse(om_sv name); /* OM_OP_NONE when unknown */
 
 #define OM_RANK_MAX 8

@@ -467,6 +467,7 @@ static om_inf_fn *const rules[OM_OP_COUNT] = {
     [OM_OP_Gemm] = om_inf_gemm,
     [OM_OP_Greater] = om_inf_compare,
     [OM_OP_GreaterOrEqual] = om_inf_compare,
+    [OM_OP_GroupQueryAttention] = om_inf_grouped_attention,
     [OM_OP_Identity] = om_inf_unary,
     [OM_OP_If] = om_inf_if,
     [OM_OP_LayerNormalization] = om_inf_norm,

@@ -284,6 +284,53 @@ int om_inf_attention(struct om_inf *c)
     return om_inf_set(c, 2, q->dtype, &values);
 }
 
+/* Query, key and value [B,S,h*D]; past [B,h,P,D]. */
+static int grouped_operands(struct om_inf *c)
+{
+    static const uint32_t ranks[] = { 3, 3, 3, 4, 4, 1 };
+
+    OM_TRY(om_inf_class(c, 0, OM_CLASS_FLOAT));
+    for (uint32_t i = 0; i < OM_COUNT(ranks); i++)
+        OM_TRY(check_rank(c, i, ranks[i]));
+    for (uint32_t i = 1; i < 5; i++)
+        OM_TRY(om_inf_same_dtype(c, 0, i));
+    for (uint32_t i = 0; i < 2; i++) {
+        OM_TRY(same_axis(c, i, i + 1, 0));
+        OM_TRY(same_axis(c, i, i + 1, 1));
+    }
+    OM_TRY(same_axis(c, 1, 2, 2));
+    for (uint32_t i = 0; i < 4; i++)
+        OM_TRY(same_axis(c, 3, 4, i));
+    OM_TRY(same_axis(c, 0, 3, 0));
+    return same_axis(c, 0, 5, 0);
+}
+
+/* The rows of past and new keys are those of as many heads of one size. */
+int om_inf_grouped_attention(struct om_inf *c)
+{
+    const int64_t heads = om_node_int(c->n, "num_heads", 0),
+                  kv_heads = om_node_int(c->n, "kv_num_heads", 0);
+    struct om_shape y, keys;
+    om_dim size;
+
+    OM_TRY(grouped_operands(c));
+    y = om_inf_shape(om_inf_in(c, 0));
+    keys = om_inf_shape(om_inf_in(c, 3));
+    size = keys.dims[3];
+    if (heads < 1 || kv_heads < 1 || heads % kv_heads != 0 ||
+        !om_inf_merge(c, keys.dims[1], om_dim_const(c->d, kv_heads)) ||
+        !om_inf_merge(c, om_dim_mul(c->d, om_dim_const(c->d, heads), size), y.dims[2]) ||
+        !om_inf_merge(c, om_dim_mul(c->d, keys.dims[1], size), om_inf_in(c, 1)->dims[2]))
+        return om_fail(c->err, OM_E_FORMAT,
+                       "%" PRId64 " and %" PRId64 " heads do not fit query %s and past %s", heads,
+                       kv_heads, om_inf_shape_text(c, y.dims, y.rank),
+                       om_inf_shape_text(c, keys.dims, keys.rank));
+    keys.dims[2] = om_dim_add(c->d, keys.dims[2], y.dims[1]);
+    OM_TRY(om_inf_set(c, 0, om_inf_in(c, 0)->dtype, &y));
+    OM_TRY(om_inf_set(c, 1, om_inf_in(c, 3)->dtype, &keys));
+    return om_inf_set(c, 2, om_inf_in(c, 3)->dtype, &keys);
+}
+
 /* The head size of X [B,h,S,D], or of X [B,S,h*D] with attribute num_heads. */
 static int rotary_head_size(struct om_inf *c, const struct om_value *x, om_dim *size)
 {

@@ -78,6 +78,7 @@ om_inf_fn om_inf_reshape, om_inf_expand, om_inf_tile, om_inf_shape_op, om_inf_di
     om_inf_transpose, om_inf_squeeze, om_inf_unsqueeze, om_inf_range, om_inf_constant_of_shape,
     om_inf_trilu;
 om_inf_fn om_inf_reduce, om_inf_argmax, om_inf_cumsum, om_inf_softmax, om_inf_matmul, om_inf_gemm,
-    om_inf_linear, om_inf_norm, om_inf_attention, om_inf_rotary, om_inf_if;
+    om_inf_linear, om_inf_norm, om_inf_attention, om_inf_grouped_attention,
+    om_inf_rotary, om_inf_if;
 
 #endif

@@ -8,11 +8,13 @@ uint32_t om_rewrite_block(const struct om_graph *h, om_val v)
     return node == OM_NO_NODE ? 0 : h->nodes[node].block;
 }
 
+#define SHARED_MAX ((uint64_t)1 << 20)
+
 /* Constants are shared by contents in the new graph as they were in the old one; weights keep their
- * names. */
+ * names, and what is large is not copied. */
 static om_val carry_weight(struct om_graph *h, const struct om_weight *w)
 {
-    if (w->file || w->strides || w->src_dtype != w->dtype)
+    if (w->file || w->strides || w->src_dtype != w->dtype || w->bytes > SHARED_MAX)
         return om_graph_weight(h, w);
     return om_graph_const(h, w->dtype, w->dims, w->rank, w->data);
 }

@@ -27,8 +27,11 @@ static void add_source(struct lower *l, om_val v, uint32_t block)
 
 int lo_dims_init(struct lower *l, struct om_error *err)
 {
+    const bool buffers = l->target == OM_LOWER_GROUPED;
+
     for (size_t i = 0; i < l->h->n_inputs; i++)
-        add_source(l, l->h->inputs[i].val, 0);
+        if (!buffers || !om_sv_starts(l->h->inputs[i].name, OM_SVL("past_key_values")))
+            add_source(l, l->h->inputs[i].val, 0);
     return om_graph_check(l->h, err);
 }
 

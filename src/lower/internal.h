@@ -16,6 +16,7 @@ struct lo_twin {
                         made) */
     om_val target;   /* the shape to make of source; {0}: from the value's dims */
     om_sv scope;     /* of the Reshape */
+    om_val merged;   /* of heads [batch, heads, rows, size]: [batch, rows, heads * size] */
     uint32_t uses;   /* by nodes and outputs of the old graph */
     bool wants_flat; /* a consumer works on rows */
 };
@@ -33,6 +34,7 @@ struct lower {
     struct om_dims *d;
     int opset;
     enum om_linear_form linear;
+    enum om_lower_target target;
     struct lo_twin *twins; /* by value of g */
     om_sv scope;           /* of the node being lowered */
     bool flat;             /* its operands are taken, and its results given, in flat form */
@@ -136,10 +138,10 @@ lo_rule_fn lo_copy; /* the same operator */
 lo_rule_fn lo_linear_gemm, lo_linear_matmul;
 lo_rule_fn lo_gelu_erf, lo_gelu_tanh, lo_mish, lo_swish;
 lo_rule_fn lo_layer_norm, lo_rms_norm;
-lo_rule_fn lo_attention;
+lo_rule_fn lo_attention, lo_grouped_attention, lo_merge_heads;
 lo_rule_fn lo_rotary;
 lo_rule_fn lo_reduce_nothing, lo_split, lo_shape_14, lo_reshape_rule, lo_axes_rule;
 lo_fits_fn lo_fits_gemm, lo_fits_gelu_tanh, lo_fits_rotary_23, lo_fits_attention_23,
-    lo_fits_rms_norm_23, lo_fits_reduce_nothing;
+    lo_fits_rms_norm_23, lo_fits_reduce_nothing, lo_fits_grouped, lo_fits_merged;
 
 #endif

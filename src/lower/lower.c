@@ -43,6 +43,7 @@ static bool lo_fits_no_cast(const struct lower *l, const struct om_node *n)
  * It does not broadcast the tables over the batch.
  *  - RMSNormalization: the same time (the parts are fused when the file is loaded). */
 static const struct rule rules[] = {
+    { OM_OP_Attention, 1, lo_fits_grouped, lo_grouped_attention },
     { OM_OP_Attention, 23, lo_fits_attention_23, lo_copy },
     { OM_OP_Attention, 1, NULL, lo_attention },
     { OM_OP_Cast, 1, lo_fits_no_cast, lo_identity },
@@ -72,6 +73,7 @@ static const struct rule rules[] = {
     { OM_OP_Split, 1, NULL, lo_split },
     { OM_OP_Squeeze, 1, NULL, lo_axes_rule },
     { OM_OP_Swish, 1, NULL, lo_swish }, /* an operator since 24 */
+    { OM_OP_Transpose, 1, lo_fits_merged, lo_merge_heads },
     { OM_OP_Unsqueeze, 1, NULL, lo_axes_rule },
 };
 
@@ -116,6 +118,23 @@ static om_val lower_use(struct om_rewrite *r, om_val v)
     return lo_knows_bf16(l, OM_OP_If) ? x : lo_cast(l, x, OM_F32);
 }
 
+/* Positions that only the operators of attention would need, which count for themselves. */
+static void drop_unused_positions(struct om_graph *h)
+{
+    for (size_t i = 0; i < h->n_inputs; i++) {
+        bool used = !om_sv_is(h->inputs[i].name, "position_ids");
+
+        for (size_t k = 0; k < h->n_nodes && !used; k++)
+            for (uint32_t j = 0; j < h->nodes[k].n_in; j++)
+                used = used || h->nodes[k].in[j].id == h->inputs[i].val.id;
+        if (used)
+            continue;
+        memmove(&h->inputs[i], &h->inputs[i + 1], (h->n_inputs - i - 1) * sizeof(*h->inputs));
+        h->n_inputs--;
+        return;
+    }
+}
+
 static void lower_release(struct lower *l)
 {
     free(l->sources);
@@ -137,6 +156,7 @@ int om_lower(const struct om_graph *g, const struct om_lower_opts *opts, struct 
                        .d = g->dims,
                        .opset = opts->opset ? opts->opset : OM_OPSET_DEFAULT,
                        .linear = opts->linear,
+                       .target = opts->target,
                        .memo = OM_MEMO_INIT };
     int rc;
 
@@ -155,6 +175,8 @@ int om_lower(const struct om_graph *g, const struct om_lower_opts *opts, struct 
         rc = om_rewrite_run(&l.rw, out, err);
     else
         om_rewrite_abort(&l.rw);
+    if (rc == 0 && l.target == OM_LOWER_GROUPED)
+        drop_unused_positions(*out);
     lower_release(&l);
     return rc;
 }

@@ -16,9 +16,17 @@
 #define OM_OPSET_MAX 23
 #define OM_OPSET_DEFAULT 18
 
+enum om_lower_target {
+    OM_LOWER_ONNX, /* operators of ONNX */
+    /* Decoders attend with GroupQueryAttention of com.microsoft, which takes past and present keys
+     * in one buffer: nothing else reads them, and no extent comes from their axes. */
+    OM_LOWER_GROUPED
+};
+
 struct om_lower_opts {
     int opset; /* 0: OM_OPSET_DEFAULT */
     enum om_linear_form linear;
+    enum om_lower_target target;
 };
 
 /* A new finished graph in g's arena. It shares g's dims, so g is freed after it. Ports, their names

@@ -50,13 +50,17 @@ void om_split_fused(om_scope s, const struct om_fused *f, om_val x, struct om_at
 om_val om_attend(om_scope s, const struct om_attend *a)
 {
     const om_val in[] = { a->q, a->k, a->v, a->mask };
-    struct om_attr attrs[3];
+    const struct om_sight *sight =
+        om_ok(s) && om_valid(a->mask) ? om_builder_sight(s.b, a->mask) : NULL;
+    struct om_attr attrs[4];
     uint32_t n = 0;
 
     if (a->scale != 0.0)
         attrs[n++] = (struct om_attr)OM_ATTR_F("scale", a->scale);
     if (a->softcap != 0.0)
         attrs[n++] = (struct om_attr)OM_ATTR_F("softcap", a->softcap);
+    if (sight)
+        attrs[n++] = (struct om_attr)OM_ATTR_I("causal_window", sight->window);
     /* Scores near the end of float16's range, and the least number that hides a key, need more. */
     if (om_is_narrow(s.b->compute))
         attrs[n++] = (struct om_attr)OM_ATTR_I("softmax_precision", om_dtype_onnx(OM_F32));

@@ -48,6 +48,7 @@ void om_builder_release(struct om_builder *b)
 {
     free(b->inputs);
     free(b->missing);
+    free(b->sights);
     *b = (struct om_builder){ 0 };
 }
 
@@ -180,6 +181,25 @@ void om_builder_set_present(struct om_builder *b, int64_t layer, enum om_kv_slot
 
 #define MISSING_MAX \
     4096 /* more than any list that a person reads; bounds a hostile number of layers */
+
+void om_builder_note_sight(struct om_builder *b, om_val mask, int64_t window)
+{
+    if (b->g->rc < 0 || mask.id == 0)
+        return;
+    if (!om_grow(&b->sights, &b->cap_sights, b->n_sights + 1, sizeof(*b->sights))) {
+        om_graph_fail(b->g, OM_E_NOMEM, "out of memory");
+        return;
+    }
+    b->sights[b->n_sights++] = (struct om_sight){ mask, window };
+}
+
+const struct om_sight *om_builder_sight(const struct om_builder *b, om_val mask)
+{
+    for (size_t i = 0; i < b->n_sights; i++)
+        if (b->sights[i].mask.id == mask.id)
+            return &b->sights[i];
+    return NULL;
+}
 
 void om_builder_note_missing(struct om_builder *b, const char *name)
 {

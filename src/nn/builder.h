@@ -34,6 +34,12 @@ struct om_source {
     struct om_source *next;
 };
 
+/* A mask that hides what comes later, padding, and with a window what lies further back. */
+struct om_sight {
+    om_val mask;
+    int64_t window; /* 0: none */
+};
+
 struct om_builder {
     struct om_graph *g;
     struct om_ctx *ctx;
@@ -57,6 +63,12 @@ struct om_builder {
     bool cross;                     /* names carry ".decoder"/".encoder" and cross-attention is cached as well */
     bool cross_grows;               /* keys and values of the encoder's states not yet cached are computed and appended */
     om_val *presents;               /* what the body recorded: om_builder_slots() values per layer, {0}: none */
+
+    struct om_sight *sights;        /* masks of decoders that were made */
+    size_t n_sights, cap_sights;
+    /* Rotary tables hold all positions where frequencies are constant, and are looked up by positions. */
+    bool rope_cache;
+    om_val positions;               /* of the tables: what om_rope_tables() was given */
 
     const char **missing;           /* full names of tensors, each once */
     size_t n_missing, cap_missing;

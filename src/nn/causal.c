@@ -24,7 +24,7 @@ static om_val in_sight(om_scope s, const struct om_causal *c)
                      om_binary(s, OM_OP_Greater, key, om_sub_(s, query, reach)));
 }
 
-om_val om_mask_causal(om_scope s, const struct om_causal *c)
+static om_val causal_mask(om_scope s, const struct om_causal *c)
 {
     static const int64_t batch_head[] = { 0, 1 }, head_query[] = { 1, 2 };
     om_val seen, token;
@@ -37,4 +37,13 @@ om_val om_mask_causal(om_scope s, const struct om_causal *c)
     token = OM_EMIT(s, OM_OP_Unsqueeze, om_cast(s, c->attention_mask, OM_BOOL),
                     om_i64s(s, head_query, 2));
     return om_binary(s, OM_OP_And, seen, token);
+}
+
+om_val om_mask_causal(om_scope s, const struct om_causal *c)
+{
+    const om_val mask = causal_mask(s, c);
+
+    if (om_valid(mask) && om_valid(c->attention_mask) && !c->both_ways)
+        om_builder_note_sight(s.b, mask, c->window);
+    return mask;
 }

@@ -9,6 +9,10 @@ struct om_source *om_builder_source(struct om_builder *b, const struct om_ckpt *
                                     const char *prefix);
 void om_builder_note_missing(struct om_builder *b, const char *name); /* name: arena */
 
+/* What a decoder's mask says, for who attends with it. NULL: mask is none, or says more. */
+void om_builder_note_sight(struct om_builder *b, om_val mask, int64_t window);
+const struct om_sight *om_builder_sight(const struct om_builder *b, om_val mask);
+
 bool om_is_float(enum om_dtype dtype);
 
 /* The "weight" of a linear layer in the order in which its bytes lie: *trans 1 for [out, in], 0 for

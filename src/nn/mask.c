@@ -11,7 +11,12 @@
 
 om_val om_mask_additive(om_scope s, om_val seen)
 {
-    return om_where(s, seen, om_wide(s, 0.0), om_wide(s, -FLT_MAX));
+    const om_val mask = om_where(s, seen, om_wide(s, 0.0), om_wide(s, -FLT_MAX));
+    const struct om_sight *sight = om_ok(s) ? om_builder_sight(s.b, seen) : NULL;
+
+    if (sight)
+        om_builder_note_sight(s.b, mask, sight->window);
+    return mask;
 }
 
 om_val om_mask_bias(om_scope s, om_val bias, om_val mask)

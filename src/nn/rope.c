@@ -11,6 +11,7 @@
 #include <math.h>
 
 #define ROTARY_DIM_MAX 65536
+#define ROPE_CACHE_MAX ((int64_t)1 << 24) /* numbers of a table: 64 MiB */
 
 static const double two_pi = 6.283185307179586;
 
@@ -523,8 +524,61 @@ static om_val table(om_scope s, const struct om_rope_config *c, enum om_op op, o
     return om_to_compute(s, factor == 1.0 ? x : om_mul(s, x, f32_scalar(s, factor)));
 }
 
+/* ---- tables of all positions, to be looked up ---- */
+
+static void fill_cache(const struct om_rope_config *c, enum om_op op, const float *frequency,
+                       float *out)
+{
+    const float factor = (float)om_rope_attention_factor(c);
+
+    for (int64_t at = 0; at < c->max_position; at++)
+        for (int64_t i = 0; i < pairs(c); i++) {
+            const double angle = (float)at * frequency[i];
+
+            *out++ = (float)(op == OM_OP_Cos ? cos(angle) : sin(angle)) * factor;
+        }
+}
+
+/* [max_position, pairs], of the dtype of activations. */
+static om_val cache(om_scope s, const struct om_rope_config *c, enum om_op op)
+{
+    struct om_arena *const a = s.b->g->arena;
+    const size_t n = (size_t)pairs(c);
+    const int64_t dims[] = { c->max_position, pairs(c) };
+    float *frequency = om_arena_array(a, n, sizeof(*frequency));
+    float *v = om_arena_array(a, (size_t)c->max_position, n * sizeof(*v));
+    const char *name = om_arena_printf(a, "%s.%s_cache", s.path, op == OM_OP_Cos ? "cos" : "sin");
+    struct om_weight w = { .dtype = s.b->compute,
+                           .src_dtype = OM_F32,
+                           .rank = 2,
+                           .dims = dims,
+                           .data = v,
+                           .bytes = (uint64_t)c->max_position * n * sizeof(*v) };
+
+    if (!frequency || !v || !name)
+        return om_scope_fail(s, OM_E_NOMEM, "out of memory");
+    om_rope_frequencies(c, false, frequency);
+    fill_cache(c, op, frequency, v);
+    w.name = om_sv_str(name);
+    return om_graph_weight(s.b->g, &w);
+}
+
+static bool has_cache(const struct om_builder *b, const struct om_rope_config *c)
+{
+    const enum rope_type type = type_of(c);
+
+    return b->rope_cache && type != ROPE_DYNAMIC && type != ROPE_LONGROPE &&
+           c->max_position <= ROPE_CACHE_MAX / pairs(c);
+}
+
 struct om_rope om_rope_tables(om_scope s, const struct om_rope_config *c, om_val position_ids)
 {
+    if (om_ok(s) && has_cache(s.b, c)) {
+        s.b->positions = position_ids;
+        return (struct om_rope){ .cos = cache(s, c, OM_OP_Cos),
+                                 .sin = cache(s, c, OM_OP_Sin),
+                                 .dim = 2 * pairs(c) };
+    }
     const om_val at = om_unsqueeze(s, om_cast(s, position_ids, OM_F32), 2);
     const om_val angles = om_mul(s, at, frequencies(s, c, position_ids));
 
@@ -544,5 +598,8 @@ om_val om_rope_apply(om_scope s, const struct om_rope *r, om_val x)
         attrs[n++] = (struct om_attr)OM_ATTR_I("interleaved", 1);
     if (size && om_dim_is_const(s.b->g->dims, size, &whole) && whole != r->dim)
         attrs[n++] = (struct om_attr)OM_ATTR_I("rotary_embedding_dim", r->dim);
+    if (om_ok(s) && om_graph_value(s.b->g, r->cos)->rank == 2)
+        return om_emit(s, OM_OP_RotaryEmbedding, OM_VALS(x, r->cos, r->sin, s.b->positions), attrs,
+                       n);
     return om_emit(s, OM_OP_RotaryEmbedding, OM_VALS(x, r->cos, r->sin), attrs, n);
 }

@@ -229,6 +229,8 @@ static int put_node(struct writer *w, struct om_buf *b, const struct om_node *n)
     put_sv(b, PB_NODE_NAME, n->name);
     put_str(b, PB_NODE_OP_TYPE, om_op_name(n->op));
     OM_TRY(om_wrap(w->err, put_attrs(w, b, n), "node \"%.*s\"", OM_SV(n->name)));
+    if (*om_op_domain(n->op))
+        put_str(b, PB_NODE_DOMAIN, om_op_domain(n->op));
     om_wire_end(b, node);
     return 0;
 }
@@ -461,11 +463,20 @@ static int ir_version(const struct om_graph *g, int opset)
     return has_branches(g) ? OM_MAX(rows[i].ir_version, 9) : rows[i].ir_version;
 }
 
+static void put_import(struct om_buf *b, const char *domain, int version)
+{
+    const size_t import = om_wire_begin(b, PB_MODEL_OPSET_IMPORT);
+
+    put_str(b, PB_OPSET_DOMAIN, domain);
+    om_wire_put_int(b, PB_OPSET_VERSION, version);
+    om_wire_end(b, import);
+}
+
 /* What comes before and after the graph's bytes. */
 static void put_model(const struct writer *w, const struct om_onnx_opts *o, struct om_buf *head,
                       struct om_buf *tail)
 {
-    size_t import;
+    bool contrib = false;
 
     om_wire_put_int(head, PB_MODEL_IR_VERSION,
                     o->ir_version ? o->ir_version : ir_version(w->g, o->opset));
@@ -474,10 +485,11 @@ static void put_model(const struct writer *w, const struct om_onnx_opts *o, stru
             o->producer_version ? o->producer_version : OM_VERSION);
     om_wire_put_header(head, PB_MODEL_GRAPH, w->graph.len + w->payload);
 
-    import = om_wire_begin(tail, PB_MODEL_OPSET_IMPORT);
-    put_str(tail, PB_OPSET_DOMAIN, "");
-    om_wire_put_int(tail, PB_OPSET_VERSION, o->opset);
-    om_wire_end(tail, import);
+    put_import(tail, "", o->opset);
+    for (size_t i = 0; i < w->g->n_nodes && !contrib; i++)
+        contrib = *om_op_domain(w->g->nodes[i].op) != '\0';
+    if (contrib)
+        put_import(tail, "com.microsoft", 1);
 }
 
 static int stream_graph(const struct writer *w, struct om_out *out)

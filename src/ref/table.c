@@ -4,6 +4,8 @@
 const struct ref_op om_ref_ops[OM_OP_COUNT] = {
 #define OM_OP(name, min_in, max_in, outputs) \
     [OM_OP_##name] = { om_ref_##name, min_in, max_in, outputs },
+#define OM_OP_MS(name, min_in, max_in, outputs) \
+    [OM_OP_##name] = { om_ref_ms_##name, min_in, max_in, outputs },
 #include "ir/ops.def"
 #undef OM_OP
 };
@@ -33,6 +35,7 @@ const uint8_t om_ref_widen[OM_OP_COUNT] = {
     [OM_OP_Gemm] = FLOAT,
     [OM_OP_Greater] = NUMBER,
     [OM_OP_GreaterOrEqual] = NUMBER,
+    [OM_OP_GroupQueryAttention] = FLOAT,
     [OM_OP_LayerNormalization] = FLOAT,
     [OM_OP_LeakyRelu] = FLOAT,
     [OM_OP_Less] = NUMBER,

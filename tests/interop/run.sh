@@ -1,7 +1,7 @@
 #!/bin/bash
 # tests/interop/run.sh BUILD [SUITE...]: the real clients of our files get the numbers of PyTorch from them.
 #
-# Suites: files, classes, tokenizers, conversions, signature, quantize, optimize, real, hub, node, spark, triton, shared (default: all). The Python clients live in BUILD/interop/venv, made on the
+# Suites: files, classes, tokenizers, conversions, signature, quantize, optimize, real, hub, node, spark, triton, genai, shared (default: all). The Python clients live in BUILD/interop/venv, made on the
 # first run, or in the virtual environment that OPTIMUM_VENV names; transformers.js in BUILD/interop/node. Prints a line per check
 # and closes with "N passed, N failed, N skipped".
 set -u
@@ -125,6 +125,26 @@ triton_suite()
     "$dir/triton/bin/python" "$here/triton.py"
 }
 
+install_genai()
+{
+    python3 -m venv "$dir/genai" && "$dir/genai/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/genai.txt"
+}
+
+# OPTIMUM_GENAI_VENV names an environment that has the package already.
+genai_suite()
+{
+    local python=$dir/genai/bin/python
+
+    if [ -n "${OPTIMUM_GENAI_VENV:-}" ]; then
+        python=$OPTIMUM_GENAI_VENV/bin/python
+    elif ! make_once "$dir/genai" "$here/genai.txt" install_genai; then
+        echo "skipped: pip could not install onnxruntime-genai (its messages are above)"
+        echo "0 passed, 0 failed, 1 skipped"
+        return
+    fi
+    "$python" "$here/genai.py"
+}
+
 # Recorded outputs beyond tests/data, where OM_SHARED or ../shared beside the source tree has them.
 shared_suite()
 {
@@ -157,7 +177,7 @@ END
     echo "$ok passed, $bad failed, 0 skipped"
 }
 
-wanted=${*:-files classes tokenizers conversions signature quantize optimize real hub node spark triton shared}
+wanted=${*:-files classes tokenizers conversions signature quantize optimize real hub node spark triton genai shared}
 if [ -n "${OPTIMUM_VENV:-}" ]; then
     python=$OPTIMUM_VENV/bin/python
     [ -x "$python" ] || fail "OPTIMUM_VENV: there is no $python"
@@ -182,6 +202,7 @@ suite hub env OPTIMUM_VENV="${python%/bin/*}" "$here/../hub/run.sh" "$build" pyt
 suite node node_suite
 suite spark spark_suite
 suite triton triton_suite
+suite genai genai_suite
 suite shared shared_suite
 
 echo "$passed passed, $failed failed, $skipped skipped"

@@ -481,6 +481,9 @@ static void attention(struct test *t)
 #define QKV "f32[B, 4, S, 8]; f32[B, 2, T, 8]; f32[B, 2, T, 16]"
 #define PAST "f32[B, 2, P, 8]; f32[B, 2, P, 16]"
 #define ROPE "f32[B, 4, S, 8]; "
+#define GROUPED                                                                               \
+    "f32[B, S, 32]; f32[B, S, 16]; f32[B, S, 16]; f32[B, 2, P, 8]; f32[B, 2, P, 8]; i32[B]; " \
+    "i32[]"
     static const struct infer_case cases[] = {
         { "Attention", QKV, "", "f32[B, 4, S, 16]", 0 },
         { "Attention", QKV "; f32[B, 1, 1, T]", "", "f32[B, 4, S, 16]", 0 },
@@ -504,6 +507,16 @@ static void attention(struct test *t)
         { "Attention", "f32[B, S, 32]; f32[B, S, 32]; f32[B, S, 32]", "", "!does not have rank 4",
           0 },
         { "Attention", QKV "; -; f32[B, 2, P, 8]", "", "!past key and past value go together", 0 },
+        { "GroupQueryAttention", GROUPED, "num_heads=4 kv_num_heads=2",
+          "f32[B, S, 32]; f32[B, 2, P + S, 8]; f32[B, 2, P + S, 8]", 3 },
+        { "GroupQueryAttention", GROUPED, "num_heads=3 kv_num_heads=2",
+          "!3 and 2 heads do not fit query [B, S, 32] and past [B, 2, P, 8]", 0 },
+        { "GroupQueryAttention", GROUPED, "num_heads=8 kv_num_heads=2", "!8 and 2 heads do not fit",
+          0 },
+        { "GroupQueryAttention",
+          "f32[B, S, 32]; f32[B, S, 16]; f32[B, T, 16]; f32[B, 2, P, 8]; f32[B, 2, P, 8]; i32[B]; "
+          "i32[]",
+          "num_heads=4 kv_num_heads=2", "!axis 1 of inputs 1 and 2 differs: S and T", 0 },
         { "RotaryEmbedding", ROPE "f32[B, S, 4]; f32[B, S, 4]", "", "f32[B, 4, S, 8]", 0 },
         { "RotaryEmbedding", ROPE "f32[1, S, 4]; f32[1, S, 4]", "", "f32[B, 4, S, 8]", 0 },
         { "RotaryEmbedding", ROPE "f32[B, S, 2]; f32[B, S, 2]", "rotary_embedding_dim=4",
