@@ -185,7 +185,7 @@ int cmd_export_onnx(struct cli *cli, int argc, char **argv)
         OPT_STR(
             0, "quantize", &a.quantize, "PRESET",
             "write the files quantized: arm64, avx2, avx512, avx512_vnni, ppc64le (dynamic int8), "
-            "int4, int8 (weights in blocks), float16",
+            "int4, int8, nf4, fp4 (weights in blocks), float16, q4f16 (int4 and float16)",
             0),
         OPT_STR(
             0, "optimize", &a.optimize, "LEVEL",

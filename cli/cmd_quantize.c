@@ -10,7 +10,7 @@ struct args {
     struct om_quantize_opts o;
     struct om_quant_config config;
     bool arm64, avx2, avx512, avx512_vnni, ppc64le, tensorrt;
-    bool int4, int8, float16; /* methods that Optimum lacks */
+    bool int4, int8, nf4, fp4, float16; /* methods that Optimum lacks */
     bool asymmetric, hqq;
     int64_t block_size, accuracy_level, samples;
     int calibration;
@@ -37,7 +37,8 @@ static const char *chosen(const struct args *a, int *n)
                     { a->ppc64le, "ppc64le" }, { a->tensorrt, "tensorrt" } };
     const char *name = NULL;
 
-    *n = (a->o.config_file != NULL) + a->int4 + a->int8 + a->float16;
+    *n = (a->o.config_file != NULL) + a->int4 + a->int8 + a->nf4 + a->fp4;
+    *n += *n == 0 && a->float16; /* it also goes with blocks */
     for (size_t i = 0; i < OM_COUNT(presets); i++) {
         if (!presets[i].given)
             continue;
@@ -50,8 +51,14 @@ static const char *chosen(const struct args *a, int *n)
 /* The methods without a preset. */
 static void choose_method(struct args *a)
 {
-    a->config.method = a->float16 ? OM_QUANT_FLOAT16 : OM_QUANT_WEIGHT_ONLY;
+    const bool blocks = a->int4 || a->int8 || a->nf4 || a->fp4;
+
+    a->config.method = blocks ? OM_QUANT_WEIGHT_ONLY : OM_QUANT_FLOAT16;
+    a->config.rest_float16 = blocks && a->float16;
     a->config.bits = a->int8 ? 8 : 4;
+    a->config.numbers = a->nf4 ? OM_QUANT_NF4 : a->fp4 ? OM_QUANT_FP4 : OM_QUANT_INTEGERS;
+    if (a->block_size == 0)
+        a->block_size = a->nf4 || a->fp4 ? 64 : 32;
     a->config.symmetric = !a->asymmetric;
     a->config.search = a->hqq ? OM_QUANT_HQQ : OM_QUANT_RTN;
     a->config.block_size = (int)OM_MIN(a->block_size, INT32_MAX);
@@ -65,10 +72,13 @@ static int choose_config(struct cli *cli, struct args *a)
     const char *const preset = chosen(a, &n);
 
     if (n != 1)
-        return cli_usage_error(cli,
-                               "give one of --arm64, --avx2, --avx512, --avx512_vnni, --ppc64le, "
-                               "--tensorrt, --int4, --int8, --float16 and --config, not %d",
-                               n);
+        return cli_usage_error(
+            cli,
+            "give one of --arm64, --avx2, --avx512, --avx512_vnni, --ppc64le, "
+            "--tensorrt, --int4, --int8, --nf4, --fp4, --float16 and --config, not %d",
+            n);
+    if (a->float16 && (preset || a->o.config_file))
+        return cli_usage_error(cli, "--float16 does not go with --%s", preset ? preset : "config");
     if (a->o.config_file)
         return 0;
     if (preset && om_quant_preset(preset, &a->config, &err) < 0)
@@ -126,9 +136,7 @@ static int quantize(struct cli *cli, struct args *a)
 
 int cmd_quantize(struct cli *cli, int argc, char **argv)
 {
-    struct args a = { .o = OM_QUANTIZE_OPTS_INIT,
-                      .config = OM_QUANT_CONFIG_INIT,
-                      .block_size = 32 };
+    struct args a = { .o = OM_QUANTIZE_OPTS_INIT, .config = OM_QUANT_CONFIG_INIT };
     int status;
     const struct opt opts[] = {
         OPT_GROUP("files"),
@@ -148,8 +156,12 @@ int cmd_quantize(struct cli *cli, int argc, char **argv)
 
         OPT_FLAG(0, "int4", &a.int4, "weights of products in blocks of 4 bits (MatMulNBits)"),
         OPT_FLAG(0, "int8", &a.int8, "the same with 8 bits"),
+        OPT_FLAG(0, "nf4", &a.nf4,
+                 "the same with the 4-bit numbers of bitsandbytes (MatMulBnb4): NormalFloat"),
+        OPT_FLAG(0, "fp4", &a.fp4, "the same: floats of 4 bits"),
 
-        OPT_FLAG(0, "float16", &a.float16, "float32 becomes float16"),
+        OPT_FLAG(0, "float16", &a.float16,
+                 "float32 becomes float16; with one of the four above: what they leave"),
 
         OPT_GROUP("details"),
         OPT_FLAG(0, "per_channel", &a.per_channel,
@@ -159,7 +171,7 @@ int cmd_quantize(struct cli *cli, int argc, char **argv)
         OPT_STR(0, "nodes_to_quantize", &a.only, "NAMES", "only these nodes, with commas", 0),
         OPT_STR(0, "nodes_to_exclude", &a.exclude, "NAMES", "not these nodes, with commas", 0),
         OPT_INT(0, "block_size", &a.block_size, "N", 16,
-                "--int4, --int8: elements with one scale (default: 32)"),
+                "elements with one scale (default: --int4 and --int8 32, --nf4 and --fp4 64)"),
         OPT_FLAG(0, "asymmetric", &a.asymmetric, "--int4, --int8: with zero points"),
         OPT_FLAG(0, "hqq", &a.hqq, "--int4, --int8: search for the scales with the least error"),
         OPT_INT(0, "accuracy_level", &a.accuracy_level, "N", 0,

@@ -28,6 +28,13 @@ enum om_quant_search {
     OM_QUANT_HQQ  /* the best of a search around them; never a larger error than RTN */
 };
 
+/* What the numbers of a block stand for (weight-only). */
+enum om_quant_numbers {
+    OM_QUANT_INTEGERS, /* MatMulNBits of com.microsoft */
+    OM_QUANT_FP4,      /* of 4 bits, as bitsandbytes has them: MatMulBnb4 of com.microsoft */
+    OM_QUANT_NF4
+};
+
 enum om_quant_calibration { OM_QUANT_MINMAX, OM_QUANT_ENTROPY, OM_QUANT_PERCENTILE };
 
 /* QuantizationConfig of Optimum, and what it lacks. Strings and lists are borrowed; lists end with
@@ -56,6 +63,8 @@ struct om_quant_config {
     bool symmetric;     /* without zero points */
     int accuracy_level; /* 0: not said; 1 float32, 2 float16, 3 bfloat16, 4 int8 activations */
     enum om_quant_search search;
+    enum om_quant_numbers numbers; /* FP4 and NF4: 4 bits, symmetric, RTN; block_size is 64 usually */
+    bool rest_float16;             /* everything else becomes float16, as with OM_QUANT_FLOAT16 */
 
     /* float16 */
     bool convert_io; /* inputs and outputs become float16, too */
@@ -78,7 +87,8 @@ struct om_quant_config {
 
 /* The configuration of "arm64", "avx2", "avx512", "avx512_vnni", "ppc64le" or "tensorrt"
  * (AutoQuantizationConfig; per_channel is false, as at Optimum's command line), "int4" or "int8"
- * (weight-only, blocks of 32), or "float16". */
+ * (weight-only, blocks of 32), "nf4" or "fp4" (blocks of 64), "float16", or "q4f16" (both "int4" and
+ * "float16"). */
 OM_API int om_quant_preset(const char *name, struct om_quant_config *config, struct om_error *err);
 
 struct om_quantize_opts {

@@ -17,6 +17,7 @@ struct om_block_form {
     bool symmetric;
     bool half; /* scales are float16 */
     enum om_quant_search search;
+    enum om_quant_numbers numbers; /* not integers: bits 4, symmetric; codes.h */
 };
 
 /* Blocks next to each other, and what becomes of them. */

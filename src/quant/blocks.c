@@ -1,10 +1,13 @@
 /* src/quant/blocks.c: weights in blocks, made chunk by chunk on several threads. */
 #include "quant/blocks.h"
 
+#include <math.h>
 #include <stdlib.h>
 
+#include "base/codes.h"
 #include "base/half.h"
 #include "base/thread.h"
+#include "quant/codes.h"
 
 #define SLOTS 8
 #define BAND 16            /* rows of one chunk at least */
@@ -16,9 +19,37 @@ static size_t block_bytes(const struct om_blocks *b)
     return (size_t)b->form.size * (size_t)b->form.bits / 8;
 }
 
+/* Numbers that are not integers. */
+static bool is_coded(const struct om_blocks *b)
+{
+    return b->form.numbers != OM_QUANT_INTEGERS;
+}
+
+/* The table of base/codes.h. */
+static int codes_of(const struct om_blocks *b)
+{
+    return b->form.numbers == OM_QUANT_NF4 ? OM_CODES_NF4 : OM_CODES_FP4;
+}
+
+/* Of packed, in rows that end with a byte. */
+static size_t rows_bytes(const struct om_blocks *b, size_t rows)
+{
+    return is_coded(b) ? (rows * b->k + 1) / 2 : rows * b->blocks * block_bytes(b);
+}
+
+size_t om_blocks_bytes(const struct om_blocks *b)
+{
+    return rows_bytes(b, b->n);
+}
+
 size_t om_blocks_row_bytes(const struct om_blocks *b)
 {
-    return b->blocks * block_bytes(b);
+    return rows_bytes(b, 1);
+}
+
+size_t om_blocks_count(const struct om_blocks *b)
+{
+    return is_coded(b) ? b->blocks : b->n * b->blocks;
 }
 
 size_t om_blocks_zero_bytes(const struct om_blocks *b)
@@ -32,7 +63,8 @@ struct job {
     float *values; /* of the slots: [rows][K], swapped only */
     uint8_t *packed;
     struct om_block_error errors[SLOTS];
-    bool broken[SLOTS]; /* an infinity or NaN was met */
+    struct om_affine_error coded[SLOTS]; /* of numbers that are not integers */
+    bool broken[SLOTS];                  /* an infinity or NaN was met */
     struct om_out *out;
     struct om_error *err;
 };
@@ -158,24 +190,49 @@ static void gather(const struct om_blocks *b, size_t first, size_t n, float *val
             gather_tile(b, first + c, OM_MIN(OM_BLOCK_MAX, n - c), k, values + c * b->k);
 }
 
+/* Rows, from first on, as one sequence. */
+static void code_rows(struct job *j, size_t slot, size_t first, size_t n, const float *x,
+                      uint8_t *dst)
+{
+    struct om_blocks *const b = j->b;
+    const size_t size = (size_t)b->form.size, begin = first * b->k, total = n * b->k;
+    const int codes = codes_of(b);
+
+    for (size_t at = 0; at < total; at += size) {
+        const size_t len = OM_MIN(size, total - at);
+        float scale;
+
+        scale = om_codes_block(codes, x + at, len, dst + at / 2);
+        j->broken[slot] = j->broken[slot] || !isfinite(scale);
+        b->scale[(begin + at) / size] = scale;
+        if (b->want_error)
+            om_codes_note(&j->coded[slot], codes, x + at, len, scale, dst + at / 2);
+    }
+}
+
 static void make_chunk(void *user, size_t slot, size_t item)
 {
     struct job *const j = user;
     const struct om_blocks *const b = j->b;
     const size_t first = item * j->rows, n = OM_MIN(j->rows, b->n - first);
-    const size_t bytes = om_blocks_row_bytes(b);
+    const size_t bytes = rows_bytes(b, 1);
+    uint8_t *const dst = j->packed + slot * rows_bytes(b, j->rows);
     float *const values = j->values ? j->values + slot * j->rows * b->k : NULL;
 
-    if (b->layer) {
-        for (size_t r = 0; r < n; r++)
-            repack_row(j->b, first + r, j->packed + (slot * j->rows + r) * bytes);
+    if (b->swapped && !b->layer)
+        gather(b, first, n, values);
+    else if (values)
+        om_affine_load(&b->weight, first * b->k, n * b->k, values);
+    if (is_coded(b)) {
+        code_rows(j, slot, first, n, values, dst);
         return;
     }
-    if (values)
-        gather(b, first, n, values);
-    for (size_t r = 0; r < n; r++)
-        quantize_row(j, slot, first + r, values ? values + r * b->k : NULL,
-                     j->packed + (slot * j->rows + r) * bytes);
+    for (size_t r = 0; r < n; r++) {
+        if (b->layer)
+            repack_row(j->b, first + r, dst + r * bytes);
+        else
+            quantize_row(j, slot, first + r, values ? values + r * b->k : NULL, dst + r * bytes);
+    }
 }
 
 static void add_error(struct om_blocks *b, struct om_block_error *e)
@@ -188,32 +245,54 @@ static void add_error(struct om_blocks *b, struct om_block_error *e)
     *e = (struct om_block_error){ .max = { 0 } };
 }
 
+static void add_coded_error(struct om_blocks *b, struct om_affine_error *e)
+{
+    b->error.max = OM_MAX(b->error.max, e->max);
+    b->error.error += e->error;
+    b->error.total += e->total;
+    *e = (struct om_affine_error){ 0 };
+}
+
 static int use_chunk(void *user, size_t slot, size_t item)
 {
     struct job *const j = user;
     struct om_blocks *const b = j->b;
-    const size_t n = OM_MIN(j->rows, b->n - item * j->rows), bytes = om_blocks_row_bytes(b);
+    const size_t n = OM_MIN(j->rows, b->n - item * j->rows);
 
     if (j->broken[slot])
         return om_fail(j->err, OM_E_UNSUPPORTED,
                        "there is an infinity or NaN: it cannot be quantized");
     add_error(b, &j->errors[slot]);
-    return om_out_write(j->out, j->packed + slot * j->rows * bytes, n * bytes, j->err);
+    add_coded_error(b, &j->coded[slot]);
+    return om_out_write(j->out, j->packed + slot * rows_bytes(b, j->rows), rows_bytes(b, n),
+                        j->err);
+}
+
+/* Rows that hold whole blocks. */
+static size_t unit_rows(const struct om_blocks *b)
+{
+    size_t unit = is_coded(b) ? (size_t)b->form.size : 1;
+
+    while (unit > 1 && unit / 2 * b->k % (size_t)b->form.size == 0)
+        unit /= 2;
+    return unit;
 }
 
 static int run_job(struct job *j)
 {
     struct om_blocks *const b = j->b;
     struct om_relay relay = { .make = make_chunk, .use = use_chunk, .user = j };
+    const size_t unit = unit_rows(b), rows = OM_MAX(CHUNK / OM_MAX(b->k, 1), BAND);
+    const bool loaded = b->swapped || is_coded(b);
     int rc;
 
-    j->rows = OM_MIN(OM_MAX(CHUNK / OM_MAX(b->k, 1), BAND), b->n);
+    j->rows = OM_MIN((rows + unit - 1) / unit * unit, b->n);
     relay.n = (b->n + j->rows - 1) / j->rows;
     relay.slots = OM_MIN(relay.n, SLOTS);
-    j->packed = malloc(OM_MAX(relay.slots * j->rows * om_blocks_row_bytes(b), 1));
-    if (b->swapped)
+    j->packed = malloc(OM_MAX(relay.slots * rows_bytes(b, j->rows), 1));
+    if (loaded)
         j->values = malloc(OM_MAX(relay.slots * j->rows * b->k * sizeof(float), 1));
-    if (!j->packed || (b->swapped && !j->values))
+    if (!j->packed || (loaded && !j->values))
         rc = om_fail(j->err, OM_E_NOMEM, "out of memory");
     else
         rc = om_relay_run(&relay);
@@ -232,7 +311,7 @@ static int make_packed(const struct om_doc_source *s, struct om_out *out, struct
 
     om_blocks_release(b);
     b->error = (struct om_affine_error){ 0 };
-    b->scale = malloc(OM_MAX(b->n * b->blocks * sizeof(*b->scale), 1));
+    b->scale = malloc(OM_MAX(om_blocks_count(b) * sizeof(*b->scale), 1));
     if (!b->form.symmetric)
         b->zero = malloc(OM_MAX(b->n * om_blocks_zero_bytes(b), 1));
     if (!b->scale || (!b->form.symmetric && !b->zero))
@@ -243,7 +322,7 @@ static int make_packed(const struct om_doc_source *s, struct om_out *out, struct
 static int make_scales(const struct om_doc_source *s, struct om_out *out, struct om_error *err)
 {
     struct om_blocks *const b = OWNER(s, scales);
-    const size_t n = b->n * b->blocks;
+    const size_t n = om_blocks_count(b);
     int rc;
 
     if (!b->scale)
@@ -287,7 +366,7 @@ void om_blocks_init(struct om_blocks *b, const struct om_weight *w, bool swapped
                              .swapped = swapped };
     b->n = (size_t)w->dims[swapped ? 1 : 0];
     b->k = (size_t)w->dims[swapped ? 0 : 1];
-    b->blocks = (b->k + (size_t)form.size - 1) / (size_t)form.size;
+    b->blocks = ((is_coded(b) ? b->n * b->k : b->k) + (size_t)form.size - 1) / (size_t)form.size;
 }
 
 int om_blocks_size_for(const struct om_packed_scheme *s)

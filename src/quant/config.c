@@ -70,24 +70,42 @@ struct preset {
     enum om_quant_format format;
     enum om_quant_type activations, weights;
     bool symmetric, pairs;
-    int bits;
+    int bits, block_size;
+    enum om_quant_numbers numbers;
+    bool rest_float16;
 };
 
 static const struct preset presets[] = {
-    { "arm64", OM_QUANT_DYNAMIC, OM_QUANT_QOPERATOR, OM_QUANT_UINT8, OM_QUANT_INT8, false, false,
-      0 },
-    { "avx2", OM_QUANT_DYNAMIC, OM_QUANT_QOPERATOR, OM_QUANT_UINT8, OM_QUANT_UINT8, false, false,
-      0 },
-    { "avx512", OM_QUANT_DYNAMIC, OM_QUANT_QOPERATOR, OM_QUANT_UINT8, OM_QUANT_INT8, false, false,
-      0 },
-    { "avx512_vnni", OM_QUANT_DYNAMIC, OM_QUANT_QOPERATOR, OM_QUANT_UINT8, OM_QUANT_INT8, false,
-      false, 0 },
-    { "ppc64le", OM_QUANT_DYNAMIC, OM_QUANT_QOPERATOR, OM_QUANT_UINT8, OM_QUANT_INT8, false, false,
-      0 },
-    { "tensorrt", OM_QUANT_STATIC, OM_QUANT_QDQ, OM_QUANT_INT8, OM_QUANT_INT8, true, true, 0 },
+    { .name = "arm64", .method = OM_QUANT_DYNAMIC, .weights = OM_QUANT_INT8 },
+    { .name = "avx2", .method = OM_QUANT_DYNAMIC, .weights = OM_QUANT_UINT8 },
+    { .name = "avx512", .method = OM_QUANT_DYNAMIC, .weights = OM_QUANT_INT8 },
+    { .name = "avx512_vnni", .method = OM_QUANT_DYNAMIC, .weights = OM_QUANT_INT8 },
+    { .name = "ppc64le", .method = OM_QUANT_DYNAMIC, .weights = OM_QUANT_INT8 },
+    { .name = "tensorrt",
+      .method = OM_QUANT_STATIC,
+      .format = OM_QUANT_QDQ,
+      .activations = OM_QUANT_INT8,
+      .weights = OM_QUANT_INT8,
+      .symmetric = true,
+      .pairs = true },
     { .name = "int4", .method = OM_QUANT_WEIGHT_ONLY, .weights = OM_QUANT_INT8, .bits = 4 },
     { .name = "int8", .method = OM_QUANT_WEIGHT_ONLY, .weights = OM_QUANT_INT8, .bits = 8 },
     { .name = "float16", .method = OM_QUANT_FLOAT16 },
+    { .name = "q4f16",
+      .method = OM_QUANT_WEIGHT_ONLY,
+      .weights = OM_QUANT_INT8,
+      .bits = 4,
+      .rest_float16 = true },
+    { .name = "nf4",
+      .method = OM_QUANT_WEIGHT_ONLY,
+      .bits = 4,
+      .block_size = 64,
+      .numbers = OM_QUANT_NF4 },
+    { .name = "fp4",
+      .method = OM_QUANT_WEIGHT_ONLY,
+      .bits = 4,
+      .block_size = 64,
+      .numbers = OM_QUANT_FP4 },
 };
 
 int om_quant_preset(const char *name, struct om_quant_config *config, struct om_error *err)
@@ -109,8 +127,12 @@ int om_quant_preset(const char *name, struct om_quant_config *config, struct om_
         config->activations_symmetric = p->symmetric;
         config->add_pair_to_weight = p->pairs;
         config->dedicated_pair = p->pairs;
+        config->numbers = p->numbers;
+        config->rest_float16 = p->rest_float16;
         if (p->bits > 0)
             config->bits = p->bits;
+        if (p->block_size > 0)
+            config->block_size = p->block_size;
         return 0;
     }
     nearest = om_sv_nearest(om_sv_str(name), names);
@@ -139,6 +161,11 @@ int om_quant_config_check(const struct om_quant_config *c, struct om_error *err)
         (c->block_size < 16 || c->block_size > 256 || (c->block_size & (c->block_size - 1)) != 0))
         return om_fail(err, OM_E_USAGE, "a block size of %d, expected 16, 32, 64, 128 or 256",
                        c->block_size);
+    if (c->method == OM_QUANT_WEIGHT_ONLY && c->numbers != OM_QUANT_INTEGERS &&
+        (c->bits != 4 || !c->symmetric || c->search != OM_QUANT_RTN || c->accuracy_level != 0))
+        return om_fail(err, OM_E_USAGE,
+                       "numbers of kind nf4 and fp4 have 4 bits, no zero points, no search and no "
+                       "accuracy level");
     if (c->accuracy_level < 0 || c->accuracy_level > 4)
         return om_fail(err, OM_E_USAGE, "an accuracy level of %d, expected 0 to 4",
                        c->accuracy_level);
@@ -195,9 +222,22 @@ static int read_list(struct om_arena *a, const struct om_json *q, const char *ke
     return list ? 0 : om_fail(err, OM_E_NOMEM, "out of memory");
 }
 
-/* One of two names. */
-static int read_choice(const struct om_json *q, const char *key, const char *const names[2],
-                       int *out, struct om_error *err)
+static int read_int(const struct om_json *q, const char *key, int *out, struct om_error *err)
+{
+    const struct om_json *const v = om_json_get(q, key);
+    int64_t n;
+
+    if (om_json_kind(v) == OM_JSON_NULL)
+        return 0;
+    if (!om_json_i64(v, &n) || n < 0 || n > INT32_MAX)
+        return wrong_kind(key, "a number from 0 on", v, err);
+    *out = (int)n;
+    return 0;
+}
+
+/* One of some names, the list of which ends with NULL. */
+static int read_choice(const struct om_json *q, const char *key, const char *const *names, int *out,
+                       struct om_error *err)
 {
     const struct om_json *const v = om_json_get(q, key);
     om_sv text;
@@ -206,21 +246,53 @@ static int read_choice(const struct om_json *q, const char *key, const char *con
         return 0;
     if (!om_json_str(v, &text))
         return wrong_kind(key, "a string", v, err);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; names[i]; i++) {
         if (om_sv_is(text, names[i])) {
             *out = i;
             return 0;
         }
     }
-    return om_fail(err, OM_E_CONFIG, "\"%s\" is \"%.*s\", expected \"%s\" or \"%s\"", key,
-                   OM_SV(text), names[0], names[1]);
+    return om_fail(err, OM_E_CONFIG, "\"%s\" is \"%.*s\", expected \"%s\"%s%s%s \"%s\"", key,
+                   OM_SV(text), names[0], names[2] ? ", \"" : "", names[2] ? names[1] : "",
+                   names[2] ? "\" or" : " or", names[2] ? names[2] : names[1]);
 }
 
-static const char *const type_names[2] = { [OM_QUANT_UINT8] = "QUInt8", [OM_QUANT_INT8] = "QInt8" };
-static const char *const format_names[2] = {
-    [OM_QUANT_QOPERATOR] = "QOperator", [OM_QUANT_QDQ] = "QDQ"
+static const char *const type_names[] = {
+    [OM_QUANT_UINT8] = "QUInt8", [OM_QUANT_INT8] = "QInt8", NULL
 };
-static const char *const mode_names[2] = { "IntegerOps", "QLinearOps" };
+static const char *const format_names[] = {
+    [OM_QUANT_QOPERATOR] = "QOperator", [OM_QUANT_QDQ] = "QDQ", NULL
+};
+static const char *const mode_names[] = { "IntegerOps", "QLinearOps", NULL };
+static const char *const own_methods[] = { "weight_only", "float16", NULL };
+static const char *const search_names[] = { [OM_QUANT_RTN] = "rtn", [OM_QUANT_HQQ] = "hqq", NULL };
+static const char *const numbers_names[] = {
+    [OM_QUANT_INTEGERS] = "integers", [OM_QUANT_FP4] = "fp4", [OM_QUANT_NF4] = "nf4", NULL
+};
+
+/* The methods that Optimum lacks. */
+static int read_own(struct om_arena *a, const struct om_json *q, struct om_quant_config *c,
+                    struct om_error *err)
+{
+    int method = 0, search = c->search, numbers = c->numbers;
+
+    OM_TRY(read_choice(q, "method", own_methods, &method, err));
+    c->method = method == 0 ? OM_QUANT_WEIGHT_ONLY : OM_QUANT_FLOAT16;
+    OM_TRY(read_list(a, q, "nodes_to_quantize", &c->nodes_to_quantize, err));
+    OM_TRY(read_list(a, q, "nodes_to_exclude", &c->nodes_to_exclude, err));
+    OM_TRY(read_list(a, q, "op_block_list", &c->op_block_list, err));
+    OM_TRY(read_flag(q, "convert_io", &c->convert_io, err));
+    OM_TRY(read_int(q, "bits", &c->bits, err));
+    OM_TRY(read_int(q, "block_size", &c->block_size, err));
+    OM_TRY(read_int(q, "accuracy_level", &c->accuracy_level, err));
+    OM_TRY(read_flag(q, "symmetric", &c->symmetric, err));
+    OM_TRY(read_flag(q, "rest_float16", &c->rest_float16, err));
+    OM_TRY(read_choice(q, "search", search_names, &search, err));
+    OM_TRY(read_choice(q, "numbers", numbers_names, &numbers, err));
+    c->search = (enum om_quant_search)search;
+    c->numbers = (enum om_quant_numbers)numbers;
+    return 0;
+}
 
 static int read_quantization(struct om_arena *a, const struct om_json *q, struct om_quant_config *c,
                              struct om_error *err)
@@ -228,6 +300,8 @@ static int read_quantization(struct om_arena *a, const struct om_json *q, struct
     bool is_static = false;
     int format, mode, activations = c->activations_type, weights = c->weights_type;
 
+    if (om_json_get(q, "method"))
+        return read_own(a, q, c, err);
     OM_TRY(read_flag(q, "is_static", &is_static, err));
     format = is_static ? OM_QUANT_QDQ : OM_QUANT_QOPERATOR;
     mode = is_static;
@@ -265,7 +339,7 @@ int om_quant_config_read(struct om_arena *a, const char *path, struct om_quant_c
         return rc;
     *config = (struct om_quant_config)OM_QUANT_CONFIG_INIT;
     q = om_json_get(doc, "quantization");
-    if (!q && om_json_get(doc, "is_static"))
+    if (!q && (om_json_get(doc, "is_static") || om_json_get(doc, "method")))
         q = doc;
     if (om_json_kind(q) != OM_JSON_OBJECT || om_json_len(q) == 0)
         rc = om_fail(err, OM_E_CONFIG, "there is no \"quantization\" object");
@@ -302,8 +376,12 @@ static void write_weight_only(const struct om_quant_config *c, struct om_buf *b)
     om_buf_adds(b, "    \"method\": \"weight_only\",\n");
     write_list(b, "nodes_to_exclude", c->nodes_to_exclude);
     write_list(b, "nodes_to_quantize", c->nodes_to_quantize);
-    om_buf_printf(b, "    \"search\": \"%s\",\n    \"symmetric\": %s\n",
-                  c->search == OM_QUANT_HQQ ? "hqq" : "rtn", flag(c->symmetric));
+    om_buf_printf(b, "    \"numbers\": \"%s\",\n", numbers_names[c->numbers]);
+    if (c->rest_float16)
+        write_list(b, "op_block_list", c->op_block_list);
+    om_buf_printf(b, "    \"rest_float16\": %s,\n", flag(c->rest_float16));
+    om_buf_printf(b, "    \"search\": \"%s\",\n    \"symmetric\": %s\n", search_names[c->search],
+                  flag(c->symmetric));
 }
 
 static void write_float16(const struct om_quant_config *c, struct om_buf *b)

@@ -242,9 +242,13 @@ static int use(struct scope *s, om_sv *name, bool half)
 
 static bool stays(const struct scope *s, const struct lists *l, const struct om_doc_node *n)
 {
+    const bool rest = s->j->config->method == OM_QUANT_WEIGHT_ONLY;
+
+    if (rest && (om_sv_is(n->op, "MatMulNBits") || om_sv_is(n->op, "MatMulBnb4")))
+        return false; /* its scales are float16 by now */
     if (om_map_get(&l->blocked, n->op, NULL) || om_sv_is(n->domain, "ai.onnx.ml"))
         return true;
-    if (s->j->only.len > 0 && !om_map_get(&s->j->only, n->name, NULL))
+    if (!rest && s->j->only.len > 0 && !om_map_get(&s->j->only, n->name, NULL))
         return true;
     if (om_map_get(&s->j->exclude, n->name, NULL))
         return true;
@@ -375,7 +379,8 @@ static int convert_node(struct scope *s, const struct lists *l, const struct om_
         return om_quant_no_memory(s->j);
     if (!half)
         return 0;
-    s->j->converted++;
+    if (s->j->config->method == OM_QUANT_FLOAT16) /* else its blocks were counted */
+        s->j->converted++;
     return fix_types(s, made);
 }
 

@@ -40,7 +40,8 @@ struct om_quant_job {
     size_t n_blocks, cap_blocks;
     struct om_quant_layer *layers;
     size_t n_layers, cap_layers;
-    struct om_map folded; /* values that became initializers, to indices into their tensors' names */
+    struct om_map
+        folded; /* values that became initializers, to indices into their tensors' names */
     om_sv *origins;
     size_t n_origins, cap_origins;
     size_t converted; /* nodes */

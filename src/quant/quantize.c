@@ -50,7 +50,8 @@ static int rewrite(struct om_quant_job *j)
     case OM_QUANT_DYNAMIC:
         return om_quant_dynamic(j);
     case OM_QUANT_WEIGHT_ONLY:
-        return om_quant_weight_only(j);
+        OM_TRY(om_quant_weight_only(j));
+        return j->config->rest_float16 ? om_quant_float16(j) : 0;
     case OM_QUANT_FLOAT16:
         return om_quant_float16(j);
     case OM_QUANT_STATIC:

@@ -1,7 +1,8 @@
-/* src/quant/weight_only.c: products with a constant matrix become MatMulNBits of com.microsoft; a
- * Gemm's bias is added after it. */
+/* src/quant/weight_only.c: products with a constant matrix become MatMulNBits or MatMulBnb4 of
+ * com.microsoft; a Gemm's bias is added after it. */
 #include <stdlib.h>
 
+#include "base/codes.h"
 #include "quant/blocks.h"
 #include "quant/internal.h"
 
@@ -146,8 +147,9 @@ static int new_blocks(struct pass *x, const struct product *p, struct om_blocks 
                    (struct om_block_form){ .bits = c->bits,
                                            .size = c->block_size,
                                            .symmetric = c->symmetric,
-                                           .half = p->weight->type == OM_Q_F16,
-                                           .search = c->search });
+                                           .half = p->weight->type == OM_Q_F16 || c->rest_float16,
+                                           .search = c->search,
+                                           .numbers = c->numbers });
     b->want_error = j->want_errors;
     b->layer = p->packed;
     b->first_row = p->first_row;
@@ -156,21 +158,31 @@ static int new_blocks(struct pass *x, const struct product *p, struct om_blocks 
     return 0;
 }
 
+static const char *numbers_text(enum om_quant_numbers n)
+{
+    static const char *const texts[] = {
+        [OM_QUANT_INTEGERS] = "int", [OM_QUANT_FP4] = "fp", [OM_QUANT_NF4] = "nf"
+    };
+
+    return texts[n];
+}
+
 static int add_layer(struct pass *x, const struct product *p, const struct om_blocks *b)
 {
     const struct om_quant_config *const c = x->j->config;
-    const uint64_t scales = b->n * b->blocks * (b->form.half ? 2 : 4);
+    const uint64_t scales = om_blocks_count(b) * (b->form.half ? 2 : 4);
     const uint64_t zeros = c->symmetric ? 0 : b->n * om_blocks_zero_bytes(b);
-    const om_sv form = om_doc_text(x->j->doc, "int%d, blocks of %d", c->bits, c->block_size);
+    const om_sv form = om_doc_text(x->j->doc, "%s%d, blocks of %d", numbers_text(c->numbers),
+                                   c->bits, c->block_size);
 
     if (form.len == 0)
         return om_quant_no_memory(x->j);
-    return om_quant_add_layer(
-        x->j, (struct om_quant_layer){ .name = p->weight->name,
-                                       .form = form.ptr,
-                                       .before = b->weight.bytes,
-                                       .after = b->n * om_blocks_row_bytes(b) + scales + zeros,
-                                       .error = b->want_error ? &b->error : NULL });
+    return om_quant_add_layer(x->j,
+                              (struct om_quant_layer){ .name = p->weight->name,
+                                                       .form = form.ptr,
+                                                       .before = b->weight.bytes,
+                                                       .after = om_blocks_bytes(b) + scales + zeros,
+                                                       .error = b->want_error ? &b->error : NULL });
 }
 
 /* Which input feature comes where: the indices of a Gather. */
@@ -201,35 +213,64 @@ static int add_order(struct pass *x, const struct product *p, struct packed *k)
     return 0;
 }
 
-/* The three initializers of a weight, beside it. */
+/* B, scales and zero points of MatMulNBits. */
+static int add_integers(struct pass *x, const struct product *p, const struct om_blocks *b,
+                        int32_t scale_type, struct packed *k)
+{
+    const om_sv base = p->weight->name;
+    const uint64_t bytes = om_blocks_bytes(b), zero_bytes = om_blocks_zero_bytes(b);
+    int64_t *const dims = om_arena_array(x->j->arena, 5, sizeof(*dims));
+
+    if (!dims)
+        return om_quant_no_memory(x->j);
+    dims[0] = dims[3] = k->n;
+    dims[1] = (int64_t)b->blocks;
+    dims[2] = b->form.size * b->form.bits / 8;
+    dims[4] = (int64_t)zero_bytes;
+    OM_TRY(add_part(x, p->owner, base, b->form.bits == 4 ? "_Q4" : "_Q8", OM_Q_U8, dims, 3, bytes,
+                    &b->packed, &k->b));
+    OM_TRY(add_part(x, p->owner, base, "_scales", scale_type, dims, 2,
+                    om_blocks_count(b) * (b->form.half ? 2 : 4), &b->scales, &k->scales));
+    if (b->form.symmetric)
+        return 0;
+    return add_part(x, p->owner, base, "_zero_points", OM_Q_U8, dims + 3, 2, b->n * zero_bytes,
+                    &b->zeros, &k->zeros);
+}
+
+/* B and absmax of MatMulBnb4. */
+static int add_coded(struct pass *x, const struct product *p, const struct om_blocks *b,
+                     int32_t scale_type, struct packed *k)
+{
+    const om_sv base = p->weight->name;
+    int64_t *const dims = om_arena_array(x->j->arena, 2, sizeof(*dims));
+
+    if (!dims)
+        return om_quant_no_memory(x->j);
+    dims[0] = (int64_t)om_blocks_bytes(b);
+    dims[1] = (int64_t)om_blocks_count(b);
+    OM_TRY(add_part(x, p->owner, base, "_Bnb4", OM_Q_U8, dims, 1, om_blocks_bytes(b), &b->packed,
+                    &k->b));
+    return add_part(x, p->owner, base, "_absmax", scale_type, dims + 1, 1,
+                    om_blocks_count(b) * (b->form.half ? 2 : 4), &b->scales, &k->scales);
+}
+
+/* The initializers of a weight, beside it. */
 static int add_packed(struct pass *x, const struct product *p, om_sv key)
 {
     struct om_quant_job *const j = x->j;
-    const om_sv base = p->weight->name;
-    const int32_t type = p->weight->type;
     struct packed k = { .zeros = { "", 0 }, .order = { "", 0 } };
     struct om_blocks *b = NULL;
-    int64_t *dims;
+    int32_t scale_type;
 
     OM_TRY(new_blocks(x, p, &b));
     OM_TRY(add_layer(x, p, b));
     k.n = (int64_t)b->n;
     k.k = (int64_t)b->k;
-    dims = om_arena_array(j->arena, 5, sizeof(*dims));
-    if (!dims)
-        return om_quant_no_memory(j);
-    dims[0] = k.n;
-    dims[1] = (int64_t)b->blocks;
-    dims[2] = (int64_t)(om_blocks_row_bytes(b) / b->blocks);
-    dims[3] = k.n;
-    dims[4] = (int64_t)om_blocks_zero_bytes(b);
-    OM_TRY(add_part(x, p->owner, base, b->form.bits == 4 ? "_Q4" : "_Q8", OM_Q_U8, dims, 3,
-                    b->n * om_blocks_row_bytes(b), &b->packed, &k.b));
-    OM_TRY(add_part(x, p->owner, base, "_scales", type, dims, 2,
-                    b->n * b->blocks * (b->form.half ? 2 : 4), &b->scales, &k.scales));
-    if (!b->form.symmetric)
-        OM_TRY(add_part(x, p->owner, base, "_zero_points", OM_Q_U8, dims + 3, 2,
-                        b->n * om_blocks_zero_bytes(b), &b->zeros, &k.zeros));
+    scale_type = b->form.half ? OM_Q_F16 : OM_Q_F32;
+    if (b->form.numbers == OM_QUANT_INTEGERS)
+        OM_TRY(add_integers(x, p, b, scale_type, &k));
+    else
+        OM_TRY(add_coded(x, p, b, scale_type, &k));
     if (p->packed && p->packed->order)
         OM_TRY(add_order(x, p, &k));
     if (!om_grow(&x->packs, &x->cap_packs, x->n_packs + 1, sizeof(*x->packs)) ||
@@ -289,11 +330,28 @@ static int add_gather(struct pass *x, struct om_doc_graph *g, const struct om_do
     return n && om_doc_put_int(j->doc, n, "axis", -1) ? 0 : om_quant_no_memory(j);
 }
 
+static bool put_attributes(struct om_quant_job *j, struct om_doc_node *n, const struct packed *k)
+{
+    const struct om_quant_config *const c = j->config;
+    const bool integers = c->numbers == OM_QUANT_INTEGERS;
+
+    n->domain = OM_SVL("com.microsoft");
+    if (!om_doc_put_int(j->doc, n, "K", k->k) || !om_doc_put_int(j->doc, n, "N", k->n) ||
+        (integers && !om_doc_put_int(j->doc, n, "bits", c->bits)) ||
+        !om_doc_put_int(j->doc, n, "block_size", c->block_size))
+        return false;
+    if (!integers)
+        return om_doc_put_int(j->doc, n, "quant_type",
+                              c->numbers == OM_QUANT_NF4 ? OM_CODES_NF4 : OM_CODES_FP4);
+    return c->accuracy_level == 0 || om_doc_put_int(j->doc, n, "accuracy_level", c->accuracy_level);
+}
+
 static int replace(struct pass *x, struct om_doc_graph *g, const struct om_doc_node *old,
                    const struct product *p)
 {
     struct om_quant_job *const j = x->j;
-    const struct om_quant_config *const c = j->config;
+    const bool integers = j->config->numbers == OM_QUANT_INTEGERS;
+    const char *const suffix = !integers ? "_Bnb4" : j->config->bits == 4 ? "_Q4" : "_Q8";
     struct om_doc_node *n;
     struct packed k = { .n = 0 };
     om_sv value = old->in[0], out = old->out[0];
@@ -301,19 +359,16 @@ static int replace(struct pass *x, struct om_doc_graph *g, const struct om_doc_n
     OM_TRY(find_packed(x, p, &k));
     if (k.order.len > 0)
         OM_TRY(add_gather(x, g, old, &k, &value));
-    if (p->bias.len > 0)
+    if (p->bias.len > 0) {
         OM_TRY(om_quant_name(j, om_doc_text(j->doc, "%.*s_MatMul", OM_SV(old->out[0])), &out));
+        if (!om_doc_types_put(j->types, g, out, p->weight->type))
+            return om_quant_no_memory(j);
+    }
 
     const om_sv in[] = { value, k.b, k.scales, k.zeros };
-    n = add_node(x, g, "MatMulNBits", ending(x, old->name, c->bits == 4 ? "_Q4" : "_Q8"), in,
+    n = add_node(x, g, integers ? "MatMulNBits" : "MatMulBnb4", ending(x, old->name, suffix), in,
                  k.zeros.len > 0 ? 4 : 3, out);
-    if (!n)
-        return om_quant_no_memory(j);
-    n->domain = om_sv_str("com.microsoft");
-    if (!om_doc_put_int(j->doc, n, "K", k.k) || !om_doc_put_int(j->doc, n, "N", k.n) ||
-        !om_doc_put_int(j->doc, n, "bits", c->bits) ||
-        !om_doc_put_int(j->doc, n, "block_size", c->block_size) ||
-        (c->accuracy_level > 0 && !om_doc_put_int(j->doc, n, "accuracy_level", c->accuracy_level)))
+    if (!n || !put_attributes(j, n, &k))
         return om_quant_no_memory(j);
     j->converted++;
     if (p->bias.len == 0)

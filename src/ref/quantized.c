@@ -4,6 +4,7 @@
  * through the same matrix products as reals. Scales are applied in float32, as runtimes do. */
 #include <math.h>
 
+#include "base/codes.h"
 #include "base/half.h"
 #include "ref/plan.h"
 #include "ref/tape.h"
@@ -564,6 +565,50 @@ int om_ref_ms_MatMulNBits(struct ref_call *c)
         om_ref_do_fail(&t, nbits_weights(&t, &q, w));
     y = om_ref_do(&t, om_ref_Linear, &transposed, 1, om_ref_do_convert(&t, a, OM_F32), w,
                   om_ref_in(c, 5));
+    om_ref_do_give(&t, 0, t.rc == 0 ? om_ref_do_convert(&t, y, a->dtype) : NULL);
+    return om_ref_tape_close(&t);
+}
+
+/* ---- com.microsoft: MatMulBnb4 ---- */
+
+/* The elements of W [N, K], one after the other, in blocks with a scale each. */
+static void bnb4_weights(const struct ref_tensor *b, const struct ref_tensor *scales, int64_t block,
+                         int64_t type, struct ref_tensor *w)
+{
+    const uint8_t *const bytes = b->data;
+
+    for (int64_t i = 0; i < w->count; i++) {
+        const unsigned number = i % 2 == 0 ? bytes[i / 2] >> 4 : bytes[i / 2] & 15u;
+
+        ((float *)w->data)[i] = om_codes[type][number] * (float)om_ref_f64_at(scales, i / block);
+    }
+}
+
+int om_ref_ms_MatMulBnb4(struct ref_call *c)
+{
+    static const struct om_attr transposed = REF_ATTR_INT("transB", 1);
+    const struct ref_tensor *a = om_ref_in(c, 0), *b = om_ref_in(c, 1), *s = om_ref_in(c, 2), *y;
+    const int64_t n = om_node_int(c->node, "N", 0), k = om_node_int(c->node, "K", 0);
+    const int64_t block = om_node_int(c->node, "block_size", 0);
+    const int64_t type = om_node_int(c->node, "quant_type", -1);
+    struct ref_tape t = { .c = c };
+    struct ref_tensor *w;
+
+    if (type != OM_CODES_FP4 && type != OM_CODES_NF4)
+        return om_fail(c->err, OM_E_UNSUPPORTED, "quant_type %" PRId64, type);
+    if (om_node_int(c->node, "transB", 1) != 1)
+        return om_fail(c->err, OM_E_UNSUPPORTED, "transB is not 1");
+    if (n <= 0 || k <= 0 || n > INT32_MAX || k > INT32_MAX || block <= 0 || block > INT32_MAX ||
+        b->dtype != OM_U8 || b->count != (n * k + 1) / 2 ||
+        s->count != (n * k + block - 1) / block || (s->dtype != OM_F32 && s->dtype != OM_F64))
+        return om_fail(c->err, OM_E_FORMAT,
+                       "weights or scales do not fit N %" PRId64 ", K %" PRId64
+                       " in blocks of %" PRId64,
+                       n, k, block);
+    w = om_ref_do_new(&t, OM_F32, (const int64_t[]){ n, k }, 2);
+    if (w)
+        bnb4_weights(b, s, block, type, w);
+    y = om_ref_do(&t, om_ref_Linear, &transposed, 1, om_ref_do_convert(&t, a, OM_F32), w, NULL);
     om_ref_do_give(&t, 0, t.rc == 0 ? om_ref_do_convert(&t, y, a->dtype) : NULL);
     return om_ref_tape_close(&t);
 }

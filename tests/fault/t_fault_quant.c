@@ -71,6 +71,11 @@ static void methods(struct test *t)
         run(t, models[i], &config, OM_WEIGHTS_AUTO, FAULT_MEMORY);
         config.method = OM_QUANT_WEIGHT_ONLY;
         run(t, models[i], &config, OM_WEIGHTS_AUTO, FAULT_MEMORY);
+        config.numbers = OM_QUANT_NF4;
+        config.symmetric = config.rest_float16 = true;
+        run(t, models[i], &config, OM_WEIGHTS_AUTO, FAULT_MEMORY);
+        config = (struct om_quant_config)OM_QUANT_CONFIG_INIT;
+        config.symmetric = false;
         config.method = OM_QUANT_FLOAT16;
         run(t, models[i], &config, OM_WEIGHTS_AUTO, FAULT_MEMORY);
     }

@@ -77,6 +77,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     config.bits = size % 2 != 0 ? 4 : 8;
     config.symmetric = size % 3 != 0;
     config.search = size % 5 == 0 ? OM_QUANT_HQQ : OM_QUANT_RTN;
+    config.rest_float16 = size % 7 == 0;
+    quantize(&config);
+    config.bits = 4;
+    config.symmetric = true;
+    config.search = OM_QUANT_RTN;
+    config.numbers = size % 2 != 0 ? OM_QUANT_NF4 : OM_QUANT_FP4;
     quantize(&config);
     config.method = OM_QUANT_FLOAT16;
     config.convert_io = size % 2 != 0;

@@ -16,6 +16,7 @@ from onnx import numpy_helper
 from onnxruntime.quantization.calibrate import CalibrationDataReader, MinMaxCalibrater
 from safetensors.numpy import load_file, save_file
 from onnxruntime.capi import _pybind_state
+from onnxruntime.quantization.matmul_bnb4_quantizer import MatMulBnb4Quantizer
 from optimum.onnxruntime import ORTQuantizer
 from optimum.onnxruntime.configuration import AutoQuantizationConfig, ORTConfig
 
@@ -163,6 +164,62 @@ def blocks(bits, size, symmetric, directory):
             assert np.array_equal(tensors["", name + ending], t), name + ending
 
 
+def tool_codes(w, code, size):
+    """What ONNX Runtime's tool makes of a [K, N] weight by MatMulBnb4Quantizer."""
+    k, n = w.shape
+    packed, scales = np.zeros((n * k + 1) // 2, np.uint8), np.zeros(-(-n * k // size), w.dtype)
+    _pybind_state.quantize_matmul_bnb4(packed, w.T.copy(), scales, size, code, n, k)
+    return {"_Bnb4": packed, "_absmax": scales}
+
+
+def near_limits():
+    """Elements at and beside every threshold of both kinds, below a largest one of 1."""
+    table = [-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
+             -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+             0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0]
+    magnitudes = [0, 5.208333333e-3, 1 / 6, 0.25, 1 / 3, 0.5, 2 / 3, 1]
+    middles = [(a + b) / 2 for t in (table, magnitudes) for a, b in zip(t, t[1:])] + [0.00260417, 0.583333]
+    steps = np.float32(middles).view(np.int32)[:, None] + np.arange(-4, 5, dtype=np.int32)
+    return np.concatenate([steps.view(np.float32).ravel() * s for s in (1, -1)])
+
+
+def codes(kind, size, directory):
+    """NF4 and FP4 against the tool's own kernel; ONNX Runtime and the reference executor run the file to the same numbers."""
+    rng = np.random.default_rng(size)
+    directory = pathlib.Path(directory)
+    k, n = 70, 9 if kind == "nf4" else 8 # an odd number of elements, too
+    w = {"w": rng.standard_normal((k, n)).astype(np.float32), "t": rng.standard_normal((n, k)).astype(np.float32)}
+    limits = near_limits()
+    for at in range(0, n * k, size): # every block begins with its largest element
+        w["t"].reshape(-1)[at:at + size] = np.resize(np.roll(limits, -at), min(size, n * k - at))
+        w["t"].reshape(-1)[at] = 1
+    w["w"][:32, 1] = 0
+    helper, shape = onnx.helper, onnx.helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"], "mm"), helper.make_node("Gemm", ["x", "t"], ["z"], "g", transB=1)],
+        "g", [shape("x", 1, ["n", k])], [shape("y", 1, ["n", n]), shape("z", 1, ["n", n])],
+        [numpy_helper.from_array(v, name) for name, v in w.items()])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), directory / "b.onnx")
+    run_cli("--onnx_model", directory / "b.onnx", f"--{kind}", "--block_size", size, "-o", directory / "out")
+    file = directory / "out/b_quantized.onnx"
+    nodes, tensors = contents(file)
+    for name, weight in (("w", w["w"]), ("t", np.ascontiguousarray(w["t"].T))):
+        for ending, t in tool_codes(weight, ["fp4", "nf4"].index(kind), size).items():
+            assert tensors["", name + ending].tobytes() == t.tobytes(), name + ending
+    theirs = MatMulBnb4Quantizer(onnx.load(directory / "b.onnx"), ["fp4", "nf4"].index(kind), size)
+    theirs.process()
+    node = next(v for v in theirs.model.model.graph.node if v.op_type == "MatMulBnb4")
+    assert described(nodes["", node.name]) == described(node), node
+    feed = {"x": rng.standard_normal((3, k)).astype(np.float32)}
+    save_file(feed, directory / "in.safetensors")
+    subprocess.run([CLI, "run", "--executor", "reference", file, "--inputs", directory / "in.safetensors", "--output",
+                    directory / "got.safetensors"], check=True)
+    got = load_file(directory / "got.safetensors")
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    for name, want in zip("yz", session.run(["y", "z"], feed), strict=True):
+        assert np.allclose(got[name], want, atol=1e-5), name
+
+
 def embeddings(model, arguments, least):
     """The mean cosine of MiniLM's embeddings with PyTorch's. Dynamic int8 loses what the original's files lose: they are equal."""
     from transformers import AutoTokenizer
@@ -218,8 +275,12 @@ def main(minilm):
             for symmetric in (True, False):
                 with scratch() as work:
                     report.check(f"{bits} bits, blocks of {size}, symmetric {symmetric}", blocks, bits, size, symmetric, work)
+    for kind in ("nf4", "fp4"):
+        for size in (16, 64, 128):
+            with scratch() as work:
+                report.check(f"{kind}, blocks of {size}", codes, kind, size, work)
     for arguments, least in (("--avx2", 0.9), ("--avx512", 0.9), ("--avx2 --per_channel", 0.98), ("--arm64 --per_channel", 0.98),
-                             ("--int8", 0.999), ("--int4 --hqq", 0.95), ("--float16", 0.99999)):
+                             ("--int8", 0.999), ("--int4 --hqq", 0.95), ("--int8 --float16", 0.999), ("--nf4", 0.95), ("--float16", 0.99999)):
         report.check(f"MiniLM {arguments}", embeddings, minilm, arguments.split(), least)
     report.close()
 

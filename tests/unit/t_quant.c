@@ -11,6 +11,7 @@
 #include "quant/affine.h"
 #include "quant/blocks.h"
 #include "quant/calibrate.h"
+#include "base/codes.h"
 #include "test.h"
 
 /* ---- parameters ---- */
@@ -280,7 +281,7 @@ static double check_blocks(struct test *t, struct made *m, size_t n, size_t k, b
         CHECK_INT(t, zeros.len, n * om_blocks_zero_bytes(&b));
     }
     CHECK_OK(t, rc, &err);
-    CHECK_INT(t, packed.len, n * om_blocks_row_bytes(&b));
+    CHECK_INT(t, packed.len, om_blocks_bytes(&b));
     CHECK_INT(t, scales.len, n * b.blocks * 4);
     if (rc == 0) {
         error = squared_error(&b, x, (const uint8_t *)packed.ptr, (const float *)scales.ptr,
@@ -290,6 +291,92 @@ static double check_blocks(struct test *t, struct made *m, size_t n, size_t k, b
     om_blocks_release(&b);
     om_error_release(&err);
     return error;
+}
+
+/* Every element of a coded weight is the nearest of its table's, scaled by the largest of its
+ * block, which runs over the ends of rows. */
+static void check_coded(struct test *t, const struct om_blocks *b, const float *x,
+                        const uint8_t *packed, const float *scales, double *error)
+{
+    const float *const table =
+        om_codes[b->form.numbers == OM_QUANT_NF4 ? OM_CODES_NF4 : OM_CODES_FP4];
+
+    *error = 0;
+    for (size_t i = 0; i < b->n * b->k; i++) {
+        const size_t row = i / b->k, col = i % b->k;
+        const float scale = scales[i / (size_t)b->form.size];
+        const double v = (double)x[b->swapped ? col * b->n + row : i];
+        const unsigned q = i % 2 == 0 ? packed[i / 2] >> 4 : packed[i / 2] & 15u;
+        const double d = fabs(v - (double)(table[q] * scale));
+        double nearest = INFINITY;
+
+        for (int k = 0; k < 16; k++)
+            nearest = OM_MIN(nearest, fabs(v - (double)(table[k] * scale)));
+        CHECK(t, d <= nearest + 1e-5 * (double)scale);
+        *error += d * d;
+    }
+}
+
+static void coded(struct test *t)
+{
+    static const struct {
+        size_t n, k;
+    } shapes[] = {
+        { 1, 16 }, { 3, 101 }, { 19, 33 }, { 64, 512 }, { 5, 1 }, { 300, 47 }, { 9, 3 }
+    };
+    struct made m = { .dir = test_tmpdir(t), .arena = OM_ARENA_INIT(512u << 20) };
+
+    for (size_t i = 0; i < OM_COUNT(shapes); i++)
+        for (int how = 0; how < 8; how++) {
+            const size_t count = shapes[i].n * shapes[i].k;
+            const struct om_block_form form = { .bits = 4,
+                                                .size = how & 2 ? 16 : 64,
+                                                .symmetric = true,
+                                                .numbers = how & 1 ? OM_QUANT_NF4 : OM_QUANT_FP4 };
+            const bool swapped = how & 4;
+            const int64_t dims[] = { (int64_t)(swapped ? shapes[i].k : shapes[i].n),
+                                     (int64_t)(swapped ? shapes[i].n : shapes[i].k) };
+            float *const x = om_arena_array(&m.arena, count, sizeof(float));
+            const struct om_weight w = { .name = OM_SVL("w"),
+                                         .dtype = OM_F32,
+                                         .src_dtype = OM_F32,
+                                         .rank = 2,
+                                         .dims = dims,
+                                         .data = x,
+                                         .bytes = count * 4 };
+            struct om_error err = OM_ERROR_INIT;
+            struct om_blocks b;
+            om_sv packed, scales;
+            unsigned seed = (unsigned)count;
+            double error;
+            int rc;
+
+            test_case(t, "[%zu, %zu], %d in a block, numbers %d, swapped %d", shapes[i].n,
+                      shapes[i].k, form.size, form.numbers, swapped);
+            for (size_t k = 0; k < count; k++)
+                x[k] = k % 97 < 20 ? 0.0f : number(&seed);
+            om_blocks_init(&b, &w, swapped, form);
+            b.want_error = true;
+            rc = make(&m, &b.packed, &err);
+            packed = m.bytes;
+            if (rc == 0)
+                rc = make(&m, &b.scales, &err);
+            scales = m.bytes;
+            CHECK_OK(t, rc, &err);
+            CHECK_INT(t, packed.len, (count + 1) / 2);
+            CHECK_INT(t, scales.len, (count + (size_t)form.size - 1) / (size_t)form.size * 4);
+            if (rc == 0) {
+                check_coded(t, &b, x, (const uint8_t *)packed.ptr, (const float *)scales.ptr,
+                            &error);
+                CHECK(t, fabs(error - b.error.error) <= 1e-5 * error + 1e-9);
+            }
+            if (count % 2 != 0 && rc == 0) /* the half that nothing uses is zero */
+                CHECK_INT(t, (uint8_t)packed.ptr[packed.len - 1] & 15,
+                          form.numbers == OM_QUANT_NF4 ? 7 : 0);
+            om_blocks_release(&b);
+            om_error_release(&err);
+        }
+    om_arena_release(&m.arena);
 }
 
 static void blocks(struct test *t)
@@ -447,6 +534,7 @@ const struct test_entry t_quant[] = { { "parameters", params },
                                       { "affine", affine },
                                       { "infinities are refused", refused },
                                       { "blocks", blocks },
+                                      { "coded", coded },
                                       { "documents", documents },
                                       { "configurations", configurations },
                                       { "ranges", ranges },

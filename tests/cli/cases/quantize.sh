@@ -26,6 +26,19 @@ echo "--- blocks of 4 bits"
 $CLI onnxruntime quantize --onnx_model onnx --int4 --hqq --asymmetric --block_size 16 --nodes_to_exclude /classifier/Gemm -o out4
 cat out4/ort_config.json
 status $CLI onnxruntime quantize --onnx_model onnx --int4 --block_size 24 -o out5
+echo "--- numbers of bitsandbytes, the rest in float16, and the same from the configuration that was written"
+$CLI onnxruntime quantize --onnx_model onnx --nf4 --float16 --compare -o out11 2>&1 | grep "nodes\|MatMul\|classifier\|weights:"
+cat out11/ort_config.json
+$CLI onnxruntime quantize -q --onnx_model onnx -c out11/ort_config.json -o out12
+cmp out11/model_quantized.onnx out12/model_quantized.onnx && cmp out11/ort_config.json out12/ort_config.json && echo equal
+$CLI onnxruntime quantize -q --onnx_model onnx -c out4/ort_config.json -o out13
+cmp out4/model_quantized.onnx out13/model_quantized.onnx && echo equal
+status $CLI onnxruntime quantize --onnx_model onnx --nf4 --hqq -o out5
+status $CLI onnxruntime quantize --onnx_model onnx --avx2 --float16 -o out5
+sed 's/"nf4"/"nf5"/' out11/ort_config.json >bad.json
+status $CLI onnxruntime quantize --onnx_model onnx -c bad.json -o out5
+sed 's/"weight_only"/"dynamic"/' out11/ort_config.json >bad.json
+status $CLI onnxruntime quantize --onnx_model onnx -c bad.json -o out5
 echo "--- float16"
 $CLI onnxruntime quantize --onnx_model onnx --float16 --op_block_list Softmax,Pow -o out6 | head -20
 cat out6/ort_config.json
