@@ -259,16 +259,35 @@ static unsigned operand_classes(enum om_op op)
     return classes[op] ? classes[op] : OM_CLASS_FLOAT;
 }
 
+/* One element of a unary operator on contents; 0 when it is not known. */
+static om_dim content_unary(const struct om_inf *c, om_dim a)
+{
+    int64_t v;
+
+    switch ((int)c->n->op) {
+    case OM_OP_Identity:
+        return a;
+    case OM_OP_Neg:
+        return om_dim_sub(c->d, om_dim_const(c->d, 0), a);
+    case OM_OP_Not:
+        return om_dim_is_const(c->d, a, &v) ? om_dim_const(c->d, v == 0) : 0;
+    default:
+        return 0;
+    }
+}
+
 int om_inf_unary(struct om_inf *c)
 {
     const struct om_value *x = om_inf_in(c, 0);
     const struct om_shape s = om_inf_shape(x);
-    const om_dim *content = x->content;
+    om_dim out[OM_CONTENT_MAX];
     const uint32_t n = x->n_content;
 
     OM_TRY(om_inf_class(c, 0, operand_classes(c->n->op)));
+    for (uint32_t i = 0; x->content && i < n; i++)
+        out[i] = content_unary(c, x->content[i]);
     OM_TRY(om_inf_set(c, 0, x->dtype, &s));
-    return content && c->n->op == OM_OP_Identity ? om_inf_content(c, 0, content, n) : 0;
+    return x->content ? om_inf_content(c, 0, out, n) : 0;
 }
 
 int om_inf_clip(struct om_inf *c)
@@ -303,16 +322,44 @@ bool om_inf_negative(const struct om_inf *c, om_dim a)
     return has_sign(c, a, -1);
 }
 
-/* Known truth of a == b: 1, 0, or -1 when it depends on symbols. */
-static int known_equal(const struct om_inf *c, om_dim a, om_dim b)
+/* The sign of a - b, where it is the same whatever the symbols are. */
+static bool known_order(const struct om_inf *c, om_dim a, om_dim b, int *sign)
 {
-    if (a == b)
-        return 1;
-    if (om_dim_is_const(c->d, a, NULL) && om_dim_is_const(c->d, b, NULL))
+    const om_dim difference = om_dim_sub(c->d, a, b);
+    int64_t v;
+
+    if (difference != 0 && om_dim_is_const(c->d, difference, &v))
+        *sign = (v > 0) - (v < 0);
+    else if (has_sign(c, a, -1) && has_sign(c, b, 1))
+        *sign = -1;
+    else if (has_sign(c, a, 1) && has_sign(c, b, -1))
+        *sign = 1;
+    else
+        return false;
+    return true;
+}
+
+/* What a comparison gives; 0 when it depends on symbols. */
+static om_dim compared(const struct om_inf *c, om_dim a, om_dim b)
+{
+    int sign;
+
+    if (!known_order(c, a, b, &sign))
         return 0;
-    if ((has_sign(c, a, -1) && has_sign(c, b, 1)) || (has_sign(c, a, 1) && has_sign(c, b, -1)))
+    switch ((int)c->n->op) {
+    case OM_OP_Equal:
+        return om_dim_const(c->d, sign == 0);
+    case OM_OP_Less:
+        return om_dim_const(c->d, sign < 0);
+    case OM_OP_LessOrEqual:
+        return om_dim_const(c->d, sign <= 0);
+    case OM_OP_Greater:
+        return om_dim_const(c->d, sign > 0);
+    case OM_OP_GreaterOrEqual:
+        return om_dim_const(c->d, sign >= 0);
+    default:
         return 0;
-    return -1;
+    }
 }
 
 static om_dim trunc_div(const struct om_inf *c, om_dim a, om_dim b)
@@ -328,7 +375,6 @@ static om_dim trunc_div(const struct om_inf *c, om_dim a, om_dim b)
 static om_dim content_binary(const struct om_inf *c, om_dim a, om_dim b)
 {
     int64_t x, y;
-    int truth;
 
     switch ((int)c->n->op) {
     case OM_OP_Add:
@@ -340,8 +386,16 @@ static om_dim content_binary(const struct om_inf *c, om_dim a, om_dim b)
     case OM_OP_Div:
         return trunc_div(c, a, b);
     case OM_OP_Equal:
-        truth = known_equal(c, a, b);
-        return truth < 0 ? 0 : om_dim_const(c->d, truth);
+    case OM_OP_Less:
+    case OM_OP_LessOrEqual:
+    case OM_OP_Greater:
+    case OM_OP_GreaterOrEqual:
+        return compared(c, a, b);
+    case OM_OP_And:
+    case OM_OP_Or:
+        if (!om_dim_is_const(c->d, a, &x) || !om_dim_is_const(c->d, b, &y))
+            return 0;
+        return om_dim_const(c->d, c->n->op == OM_OP_And ? x && y : x || y);
     case OM_OP_Max:
     case OM_OP_Min:
         if (a == b)
