@@ -5,6 +5,7 @@
 #include "fuse/internal.h"
 
 #define KEY_MAX (1u << 20)
+#define LIST_MAX 64
 
 static const char *const random_ops[] = { "RandomNormal",  "RandomNormalLike",
                                           "RandomUniform", "RandomUniformLike",
@@ -49,6 +50,7 @@ static int hoist_constant(struct fuse *f, struct om_doc_node *n)
     *kept = t;
     kept->name = n->out[0];
     fz_kill(f, n);
+    f->changes++;
     return 0;
 }
 
@@ -56,26 +58,30 @@ static int hoist_constant(struct fuse *f, struct om_doc_node *n)
 static int fold_shape(struct fuse *f, struct om_doc_node *n)
 {
     const struct om_value *v;
-    int64_t wide[64];
-    int32_t narrow[64];
+    int64_t wide[LIST_MAX];
+    int32_t narrow[LIST_MAX];
+    uint8_t truths[LIST_MAX];
+    size_t len;
 
     if (n->n_out != 1 || n->domain.len > 0 || fz_is_output(f, n->out[0]) || is_random(n))
         return 0;
     v = fz_shape(f, n->out[0]);
-    if (!v || !v->content || v->rank > 1 || v->n_content > OM_COUNT(wide) ||
-        (v->dtype != OM_I64 && v->dtype != OM_I32))
+    if (!v || v->rank > 1 || !fz_ints(f, n->out[0], wide, OM_COUNT(wide), &len))
         return 0;
-    for (uint32_t i = 0; i < v->n_content; i++) {
-        if (!om_dim_is_const(f->shapes->dims, v->content[i], &wide[i]) ||
-            (v->dtype == OM_I32 && wide[i] != (int32_t)wide[i]))
+    for (size_t i = 0; i < len; i++) {
+        if (v->dtype == OM_I32 && wide[i] != (int32_t)wide[i])
             return 0;
         narrow[i] = (int32_t)wide[i];
+        truths[i] = wide[i] != 0;
     }
     if (!om_doc_add_const(f->d, f->g, n->out[0], om_dtype_onnx(v->dtype),
-                          &(int64_t){ (int64_t)v->n_content }, v->rank,
-                          v->dtype == OM_I64 ? (const void *)wide : narrow))
+                          &(int64_t){ (int64_t)len }, v->rank,
+                          v->dtype == OM_I64   ? (const void *)wide
+                          : v->dtype == OM_I32 ? (const void *)narrow
+                                               : truths))
         return fz_no_memory(f);
     fz_kill(f, n);
+    f->changes++;
     return 0;
 }
 
@@ -97,11 +103,7 @@ static bool is_copy(const struct fuse *f, const struct om_doc_node *n)
 
 static int drop_copy(struct fuse *f, struct om_doc_node *n)
 {
-    if (!is_copy(f, n) || fz_is_output(f, n->out[0]))
-        return 0;
-    OM_TRY(fz_alias(f, n->out[0], n->in[0]));
-    fz_kill(f, n);
-    return 0;
+    return is_copy(f, n) ? fz_drop(f, n, n->in[0]) : 0;
 }
 
 /* ---- equal nodes ---- */
@@ -164,6 +166,7 @@ static int share_node(struct fuse *f, struct om_map *seen, uint32_t at, struct o
                 rc = fz_alias(f, n->out[i], same->out[i]);
         if (rc == 0)
             fz_kill(f, n);
+        f->changes++;
     } else {
         key = om_arena_copy(f->d->arena, text.ptr, text.len);
         if (!key || om_map_put(seen, (om_sv){ key, text.len }, at) < 0)
@@ -182,23 +185,48 @@ static void read_aliases(struct fuse *f, struct om_doc_node *n)
             n->in[i] = f->targets[at];
 }
 
+/* In this order on every node, as long as it is there. */
+static fz_rule *const rules[] = {
+    hoist_constant,      fold_shape,         drop_copy,         fz_drop_moves,  fz_drop_neutral,
+    fz_drop_choice,      fz_drop_logic,      fz_merge_casts,    fz_merge_views, fz_merge_unsqueezes,
+    fz_merge_transposes, fz_constant_target, fz_piece_of_shape, fz_fold
+};
+
+static int clean_node(struct fuse *f, struct om_doc_node *n)
+{
+    read_aliases(f, n);
+    for (size_t i = 0; i < OM_COUNT(rules) && !fz_is_dead(n); i++)
+        OM_TRY(rules[i](f, n));
+    return 0;
+}
+
+/* Nodes that give what a node before them gives. */
+struct seen {
+    struct om_map nodes, extents;
+};
+
+static int share(struct fuse *f, struct seen *s, size_t at)
+{
+    struct om_doc_node *const n = &f->g->nodes.items[at];
+
+    if (!fz_is_dead(n))
+        OM_TRY(share_node(f, &s->nodes, (uint32_t)at, n));
+    return fz_is_dead(n) ? 0 : fz_share_extents(f, &s->extents, (uint32_t)at, n);
+}
+
 int fz_clean(struct fuse *f)
 {
-    struct om_map seen = OM_MAP_INIT;
-    int rc = 0;
+    struct seen s = { OM_MAP_INIT, OM_MAP_INIT };
+    int rc = fz_share_tensors(f);
 
     for (size_t i = 0; i < f->g->nodes.len && rc == 0; i++) {
-        struct om_doc_node *const n = &f->g->nodes.items[i];
-
-        read_aliases(f, n);
-        rc = hoist_constant(f, n);
-        if (rc == 0 && !fz_is_dead(n))
-            rc = fold_shape(f, n);
-        if (rc == 0 && !fz_is_dead(n))
-            rc = drop_copy(f, n);
-        if (rc == 0 && !fz_is_dead(n))
-            rc = share_node(f, &seen, (uint32_t)i, n);
+        if (fz_is_dead(&f->g->nodes.items[i]) || f->g->nodes.items[i].n_out == 0)
+            continue;
+        rc = clean_node(f, &f->g->nodes.items[i]);
+        if (rc == 0)
+            rc = share(f, &s, i);
     }
-    om_map_release(&seen);
+    om_map_release(&s.nodes);
+    om_map_release(&s.extents);
     return rc;
 }

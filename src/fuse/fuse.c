@@ -5,6 +5,8 @@
 
 #include "fuse/internal.h"
 
+#define ROUNDS_MAX 10
+
 /* In this order over the whole graph: what one rule makes, a later one takes.
  *
  * What decided the levels: DistilBERT base, ONNX Runtime 1.32's CPU provider with all of its own
@@ -83,13 +85,28 @@ static int drop_notes(void *user, struct om_doc_graph *g, struct om_error *err)
     return rc;
 }
 
+/* What one round leaves, the next one sees with new eyes. */
+static int clean(struct fuse *f)
+{
+    size_t before;
+    int round = 0;
+
+    do {
+        before = f->changes;
+        OM_TRY(look(f));
+        om_doc_types_free(f->types);
+        f->types = NULL;
+        OM_TRY(om_doc_types_new(f->d, &f->types, f->err));
+        OM_TRY(om_doc_walk(f->d->graph, clean_graph, f, f->err));
+        OM_TRY(fz_count_uses(f));
+        fz_sweep(f, f->d->graph);
+    } while (f->changes > before && ++round < ROUNDS_MAX);
+    return look(f);
+}
+
 static int run(struct fuse *f)
 {
-    OM_TRY(look(f));
-    OM_TRY(om_doc_types_new(f->d, &f->types, f->err));
-    OM_TRY(om_doc_walk(f->d->graph, clean_graph, f, f->err));
-    OM_TRY(fz_count_uses(f));
-    fz_sweep(f, f->d->graph);
+    OM_TRY(clean(f));
     f->fused = 0;
     if (f->config->enable_transformers_specific_optimizations)
         OM_TRY(om_doc_walk(f->d->graph, fuse_graph, f, f->err));
@@ -108,13 +125,17 @@ int om_fuse_doc(struct om_doc *d, const struct om_optimize_config *config, size_
                       .err = err,
                       .opset = om_doc_opset(d, ""),
                       .uses = OM_MAP_INIT,
-                      .aliases = OM_MAP_INIT };
+                      .aliases = OM_MAP_INIT,
+                      .names = OM_MAP_INIT,
+                      .lists = OM_MAP_INIT };
     const int rc = run(&f);
 
     *fused = f.fused;
     om_doc_types_free(f.types);
     fz_shapes_free(f.known);
     om_map_release(&f.uses);
+    om_map_release(&f.names);
+    om_map_release(&f.lists);
     om_map_release(&f.aliases);
     free(f.counts);
     free(f.targets);

@@ -27,6 +27,11 @@ struct fuse {
     om_sv *targets;
     size_t n_targets, cap_targets;
 
+    size_t changes;      /* that cleaning made */
+    struct om_map names; /* of all graphs, once a new one was asked for */
+    uint32_t n_made;
+    struct om_map lists; /* elements of added lists to tensors of the outermost graph */
+
     struct om_doc_graph *g; /* at work */
     struct om_map makers;   /* of g: names to indices of nodes */
     struct om_map ports;    /* of g: outputs and inputs */
@@ -55,6 +60,14 @@ int fz_resolve(struct fuse *f, struct om_doc_graph *g);
 /* Drop the nodes whose results nobody uses, in g and below. */
 void fz_sweep(struct fuse *f, struct om_doc_graph *g);
 
+/* Whoever reads what n makes reads target, which is equal; not where it is an output of the graph.
+ */
+int fz_drop(struct fuse *f, struct om_doc_node *n, om_sv target);
+int fz_reread(struct fuse *f, struct om_doc_node *n, uint32_t i, om_sv name); /* input i is name */
+int fz_new_name(struct fuse *f, const char *stem, om_sv *name);
+/* The name of an initializer with these elements, in the outermost graph. */
+int fz_add_ints(struct fuse *f, const int64_t *v, size_t n, om_sv *name);
+
 /* ---- match.c: questions about a name ---- */
 
 /* The node of g that makes name as its first output from at least one input, and is such an
@@ -80,6 +93,8 @@ bool fz_same_shape(const struct fuse *f, om_sv a, om_sv b);
 bool fz_last_dim(const struct fuse *f, om_sv name, int64_t *v);
 /* A vector as long as the last axis of x. */
 bool fz_is_row(const struct fuse *f, om_sv name, om_sv x);
+/* The elements of an integer or truth value of at most one axis, where they are known numbers. */
+bool fz_ints(const struct fuse *f, om_sv name, int64_t *v, size_t cap, size_t *len);
 bool fz_is_float(const struct fuse *f, om_sv name); /* float32 or float16 */
 bool fz_int(const struct om_doc_node *n, const char *key, int64_t def, int64_t *v);
 bool fz_float(const struct om_doc_node *n, const char *key, double def, double *v);
@@ -91,6 +106,15 @@ bool fz_reduces_last(const struct fuse *f, const struct om_doc_node *n);
 typedef int fz_rule(struct fuse *f, struct om_doc_node *n);
 
 int fz_clean(struct fuse *f); /* g: what computes nothing */
+fz_rule fz_drop_moves, fz_merge_views, fz_merge_unsqueezes, fz_merge_transposes,
+    fz_constant_target;                                                 /* views.c */
+fz_rule fz_drop_neutral, fz_drop_choice, fz_drop_logic, fz_merge_casts; /* values.c */
+fz_rule fz_piece_of_shape;                                              /* extents.c */
+/* n gives the same extents as a node before it; seen: theirs. */
+int fz_share_extents(struct fuse *f, struct om_map *seen, uint32_t at, struct om_doc_node *n);
+fz_rule fz_fold; /* fold.c: its inputs are constants, and so is what it gives */
+/* Of initializers with equal elements one stays. */
+int fz_share_tensors(struct fuse *f);
 fz_rule fz_layer_norm, fz_rms_norm, fz_skip_norm;
 fz_rule fz_gelu, fz_quick_gelu, fz_bias_gelu, fz_approximate_gelu;
 

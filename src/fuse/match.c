@@ -164,6 +164,19 @@ bool fz_is_row(const struct fuse *f, om_sv name, om_sv x)
            len == last;
 }
 
+bool fz_ints(const struct fuse *f, om_sv name, int64_t *v, size_t cap, size_t *len)
+{
+    const struct om_value *const x = fz_shape(f, name);
+
+    if (!x || !x->content || x->n_content > cap)
+        return false;
+    for (uint32_t i = 0; i < x->n_content; i++)
+        if (!om_dim_is_const(f->shapes->dims, x->content[i], &v[i]))
+            return false;
+    *len = x->n_content;
+    return true;
+}
+
 bool fz_is_float(const struct fuse *f, om_sv name)
 {
     const struct om_value *const x = fz_shape(f, name);

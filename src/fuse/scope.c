@@ -218,3 +218,78 @@ void fz_sweep(struct fuse *f, struct om_doc_graph *g)
     }
     compact(g);
 }
+
+/* ---- clean: changes that are counted ---- */
+
+int fz_drop(struct fuse *f, struct om_doc_node *n, om_sv target)
+{
+    if (target.len == 0 || fz_is_output(f, n->out[0]))
+        return 0;
+    OM_TRY(fz_alias(f, n->out[0], target));
+    fz_kill(f, n);
+    f->changes++;
+    return 0;
+}
+
+int fz_reread(struct fuse *f, struct om_doc_node *n, uint32_t i, om_sv name)
+{
+    fz_use(f, n->in[i], -1);
+    fz_use(f, name, 1);
+    n->in[i] = name;
+    f->changes++;
+    return 0;
+}
+
+/* ---- new names ---- */
+
+static int note_name(struct fuse *f, om_sv name)
+{
+    return name.len > 0 && om_map_put(&f->names, name, 0) < 0 ? fz_no_memory(f) : 0;
+}
+
+static int note_names(void *user, struct om_doc_graph *g, struct om_error *err)
+{
+    struct fuse *const f = user;
+
+    (void)err;
+    for (size_t i = 0; i < g->nodes.len; i++)
+        for (uint32_t k = 0; k < g->nodes.items[i].n_out; k++)
+            OM_TRY(note_name(f, g->nodes.items[i].out[k]));
+    for (size_t i = 0; i < g->tensors.len; i++)
+        OM_TRY(note_name(f, g->tensors.items[i].name));
+    for (size_t i = 0; i < g->inputs.len; i++)
+        OM_TRY(note_name(f, g->inputs.items[i].name));
+    return 0;
+}
+
+int fz_new_name(struct fuse *f, const char *stem, om_sv *name)
+{
+    if (f->names.len == 0)
+        OM_TRY(om_doc_walk(f->d->graph, note_names, f, f->err));
+    do {
+        *name = om_doc_text(f->d, "%s_%" PRIu32, stem, f->n_made++);
+        if (name->len == 0)
+            return fz_no_memory(f);
+    } while (om_map_get(&f->names, *name, NULL));
+    return note_name(f, *name);
+}
+
+int fz_add_ints(struct fuse *f, const int64_t *v, size_t n, om_sv *name)
+{
+    const om_sv bytes = { (const char *)v, n * sizeof(*v) };
+    const int64_t len = (int64_t)n;
+    char *key;
+    uint32_t at;
+
+    if (om_map_get(&f->lists, bytes, &at)) {
+        *name = f->d->graph->tensors.items[at].name;
+        return 0;
+    }
+    OM_TRY(fz_new_name(f, "ints", name));
+    at = (uint32_t)f->d->graph->tensors.len;
+    key = om_arena_copy(f->d->arena, bytes.ptr, bytes.len);
+    if (!key || !om_doc_add_const(f->d, f->d->graph, *name, FZ_I64, &len, 1, v) ||
+        om_map_put(&f->lists, (om_sv){ key, bytes.len }, at) < 0)
+        return fz_no_memory(f);
+    return 0;
+}
