@@ -116,6 +116,7 @@ fz_rule fz_fold; /* fold.c: its inputs are constants, and so is what it gives */
 /* Of initializers with equal elements one stays. */
 int fz_share_tensors(struct fuse *f);
 fz_rule fz_layer_norm, fz_rms_norm, fz_skip_norm;
+fz_rule fz_trim; /* results of fused nodes that nobody reads */
 fz_rule fz_gelu, fz_quick_gelu, fz_bias_gelu, fz_approximate_gelu;
 
 #endif

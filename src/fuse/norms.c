@@ -127,19 +127,32 @@ int fz_layer_norm(struct fuse *f, struct om_doc_node *n)
     return 0;
 }
 
-/* ---- RMS normalization ---- */
+/* ---- RMS normalization ----
+ *
+ * Before opset 23 it has no operator of its own: ONNX Runtime's SimplifiedLayerNormalization lies
+ * in the default domain, where no checker knows it. So it is fused where there is a residual sum
+ * for SkipSimplifiedLayerNormalization, and else stays in its parts, which ONNX Runtime fuses when
+ * it loads the file. */
+
+static bool is_rms_norm(const struct fuse *f, const struct om_doc_node *n, om_sv *x, om_sv *scale,
+                        double *epsilon)
+{
+    om_sv of;
+
+    *epsilon = 0;
+    return !f->config->disable_layer_norm && fz_is(n, "", "Mul") && n->n_out == 1 &&
+           is_scaled_unit(f, n, x, scale, epsilon) && !is_centred(f, *x, &of) &&
+           fz_is_float(f, *x) && fz_same_shape(f, *x, n->out[0]);
+}
 
 int fz_rms_norm(struct fuse *f, struct om_doc_node *n)
 {
-    om_sv x, scale, of;
-    double epsilon = 0;
+    om_sv in[2];
+    double epsilon;
 
-    if (f->config->disable_layer_norm || !fz_is(n, "", "Mul") || n->n_out == 0 ||
-        !is_scaled_unit(f, n, &x, &scale, &epsilon) || is_centred(f, x, &of) || !fz_is_float(f, x))
+    if (f->opset < 23 || !is_rms_norm(f, n, &in[0], &in[1], &epsilon))
         return 0;
-    if (!fz_same_shape(f, x, n->out[0]))
-        return 0;
-    OM_TRY(fz_become(f, n, "", "SimplifiedLayerNormalization", (const om_sv[]){ x, scale }, 2));
+    OM_TRY(fz_become(f, n, "", "RMSNormalization", in, 2));
     return put_norm(f, n, epsilon);
 }
 
@@ -147,34 +160,49 @@ int fz_rms_norm(struct fuse *f, struct om_doc_node *n)
 
 struct skip {
     const char *op;
+    om_sv x;     /* the sum that is normalized */
     om_sv in[5]; /* input, skip, scale, [shift], [bias] */
     uint32_t n_in;
     double epsilon;
 };
+
+static bool has_skip_form(const struct fuse *f, om_sv name)
+{
+    const struct om_value *const x = fz_shape(f, name);
+
+    return x && (x->rank == 2 || x->rank == 3);
+}
 
 static bool is_last_axis(const struct fuse *f, const struct om_doc_node *n)
 {
     const struct om_value *const x = fz_shape(f, n->in[0]);
     int64_t axis;
 
-    return fz_int(n, "axis", -1, &axis) && x && (x->rank == 2 || x->rank == 3) &&
-           (axis == -1 || axis == (int64_t)x->rank - 1);
+    return fz_int(n, "axis", -1, &axis) && x && (axis == -1 || axis == (int64_t)x->rank - 1);
 }
 
+/* The operator, or RMS normalization in its parts. */
 static bool read_norm(const struct fuse *f, const struct om_doc_node *n, struct skip *s)
 {
+    const bool parts = is_rms_norm(f, n, &s->x, &s->in[2], &s->epsilon);
     const bool rms =
-        fz_is(n, "", "SimplifiedLayerNormalization") || fz_is(n, "", "RMSNormalization");
+        parts || fz_is(n, "", "SimplifiedLayerNormalization") || fz_is(n, "", "RMSNormalization");
 
-    if ((!rms && !fz_is(n, "", "LayerNormalization")) || n->n_out != 1 || n->n_in < 2 ||
-        n->n_in > (rms ? 2u : 3u) || !fz_float(n, "epsilon", 1e-5, &s->epsilon) ||
-        !is_last_axis(f, n) || !fz_is_row(f, n->in[1], n->in[0]) || !fz_is_outer(f, n->in[1]))
+    if (!rms && !fz_is(n, "", "LayerNormalization"))
+        return false;
+    if (!parts) {
+        if (n->n_out != 1 || n->n_in > (rms ? 2u : 3u) || !is_last_axis(f, n) ||
+            !fz_float(n, "epsilon", 1e-5, &s->epsilon))
+            return false;
+        s->x = n->in[0];
+        s->in[2] = n->in[1];
+    }
+    if (!has_skip_form(f, s->x) || !fz_is_row(f, s->in[2], s->x) || !fz_is_outer(f, s->in[2]))
         return false;
     s->op = rms ? "SkipSimplifiedLayerNormalization" : "SkipLayerNormalization";
-    s->in[2] = n->in[1];
     s->n_in = 3;
-    if (n->n_in == 3 && n->in[2].len > 0) {
-        if (!fz_is_outer(f, n->in[2]) || !fz_is_row(f, n->in[2], n->in[0]))
+    if (!rms && n->n_in == 3 && n->in[2].len > 0) {
+        if (!fz_is_outer(f, n->in[2]) || !fz_is_row(f, n->in[2], s->x))
             return false;
         s->in[s->n_in++] = n->in[2];
     }
@@ -206,7 +234,7 @@ static void take_bias(const struct fuse *f, struct skip *s)
 static int replace_sum(struct fuse *f, struct om_doc_node *sum, struct om_doc_node *norm,
                        const struct skip *s)
 {
-    const bool shared = fz_uses(f, sum->out[0]) > 1;
+    const bool shared = fz_uses(f, sum->out[0]) > 1; /* by parts of the norm, too: fz_trim() */
     om_sv *const out = om_arena_array(f->d->arena, 4, sizeof(*out));
 
     if (!out)
@@ -215,7 +243,7 @@ static int replace_sum(struct fuse *f, struct om_doc_node *sum, struct om_doc_no
     out[1] = out[2] = (om_sv){ "", 0 };
     out[3] = sum->out[0];
     OM_TRY(fz_become(f, sum, "com.microsoft", s->op, s->in, s->n_in));
-    f->fused -= fz_is(norm, "", "SimplifiedLayerNormalization"); /* was counted */
+    f->fused -= fz_is(norm, "", "RMSNormalization"); /* was counted */
     sum->out = out;
     sum->n_out = shared ? 4 : 1;
     if (om_map_put(&f->makers, out[0], (uint32_t)(sum - f->g->nodes.items)) < 0)
@@ -231,12 +259,23 @@ int fz_skip_norm(struct fuse *f, struct om_doc_node *n)
 
     if (f->config->disable_skip_layer_norm || fz_is_dead(n) || n->n_in < 2 || !read_norm(f, n, &s))
         return 0;
-    sum = fz_made_by(f, n->in[0], "Add");
-    if (!sum || sum->n_in != 2 || !fz_is_float(f, n->in[0]) ||
+    sum = fz_made_by(f, s.x, "Add");
+    if (!sum || sum->n_in != 2 || !fz_is_float(f, s.x) ||
         !fz_same_shape(f, sum->in[0], sum->out[0]) || !fz_same_shape(f, sum->in[1], sum->out[0]))
         return 0;
     s.in[0] = sum->in[0];
     s.in[1] = sum->in[1];
     take_bias(f, &s);
     return replace_sum(f, sum, n, &s);
+}
+
+int fz_trim(struct fuse *f, struct om_doc_node *n)
+{
+    const bool skip = fz_is(n, "com.microsoft", "SkipLayerNormalization") ||
+                      fz_is(n, "com.microsoft", "SkipSimplifiedLayerNormalization");
+
+    if (skip && n->n_out == 4 && n->out[1].len == 0 && n->out[2].len == 0 &&
+        fz_uses(f, n->out[3]) == 0)
+        n->n_out = 1;
+    return 0;
 }
