@@ -626,14 +626,14 @@ int om_doc_weight(struct om_doc *d, const struct om_doc_tensor *t, struct om_wei
     return 0;
 }
 
-int om_doc_nibbles(struct om_doc *d, const struct om_doc_tensor *t, struct om_weight *out,
-                   struct om_error *err)
+int om_doc_packed(struct om_doc *d, const struct om_doc_tensor *t, struct om_weight *out,
+                  struct om_error *err)
 {
-    if (t->type != OM_DOC_INT4 && t->type != OM_DOC_UINT4)
-        return om_fail(err, OM_E_INTERNAL, "tensor \"%.*s\" is not of four bits", OM_SV(t->name));
+    if (t->type < OM_DOC_FLOAT8E4M3FN || t->type > OM_DOC_INT2)
+        return om_fail(err, OM_E_INTERNAL, "tensor \"%.*s\" has wider elements", OM_SV(t->name));
     if (!t->message.ptr)
         return om_fail(err, OM_E_UNSUPPORTED, "tensor \"%.*s\" cannot be read", OM_SV(t->name));
-    return om_onnx_read_nibbles(d->file, t->message, t->bytes, true, out, err);
+    return om_onnx_read_packed(d->file, t->message, t->bytes, true, out, err);
 }
 
 int om_doc_attr_tensor(struct om_doc *d, const struct om_doc_attr *a, struct om_doc_tensor *out,

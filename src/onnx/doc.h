@@ -14,7 +14,20 @@
 #include "ir/graph.h"
 
 /* Numbers of TensorProto.DataType beyond those of enum om_dtype. */
-enum om_doc_type { OM_DOC_UNKNOWN = 0, OM_DOC_STRING = 8, OM_DOC_UINT4 = 21, OM_DOC_INT4 = 22 };
+enum om_doc_type {
+    OM_DOC_UNKNOWN = 0,
+    OM_DOC_STRING = 8,
+    OM_DOC_FLOAT8E4M3FN = 17,
+    OM_DOC_FLOAT8E4M3FNUZ = 18,
+    OM_DOC_FLOAT8E5M2 = 19,
+    OM_DOC_FLOAT8E5M2FNUZ = 20,
+    OM_DOC_UINT4 = 21,
+    OM_DOC_INT4 = 22,
+    OM_DOC_FLOAT4E2M1 = 23,
+    OM_DOC_FLOAT8E8M0 = 24,
+    OM_DOC_UINT2 = 25,
+    OM_DOC_INT2 = 26
+};
 
 /* Bytes that are made while they are written. make() writes all of them to out, in order. */
 struct om_doc_source {
@@ -53,7 +66,8 @@ struct om_doc_node {
     uint32_t n_attrs;
     om_sv
         rest; /* fields that are carried along (doc_string, overload, metadata), with their tags */
-    int64_t opset; /* of its domain, of a node that came from a function; 0: what the file imports */
+    int64_t
+        opset; /* of its domain, of a node that came from a function; 0: what the file imports */
 };
 
 /* An input, an output or a value_info. */
@@ -198,10 +212,10 @@ int om_doc_clean(struct om_doc *d, struct om_error *err);
 int om_doc_weight(struct om_doc *d, const struct om_doc_tensor *t, struct om_weight *out,
                   struct om_error *err);
 
-/* The bytes of an int4 or uint4 tensor of the file, as a weight of uint8; the low half of a byte
- * comes first. */
-int om_doc_nibbles(struct om_doc *d, const struct om_doc_tensor *t, struct om_weight *out,
-                   struct om_error *err);
+/* The bytes of a tensor of the file whose elements have eight bits or fewer and no enum om_dtype,
+ * as a weight of uint8; the low bits of a byte come first. */
+int om_doc_packed(struct om_doc *d, const struct om_doc_tensor *t, struct om_weight *out,
+                  struct om_error *err);
 /* The tensor that attribute a holds (its field t). */
 int om_doc_attr_tensor(struct om_doc *d, const struct om_doc_attr *a, struct om_doc_tensor *out,
                        struct om_error *err);

@@ -24,9 +24,9 @@ struct om_onnx_file {
  * typed fields. Used for initializers (external data allowed) and attributes (not). */
 int om_onnx_read_tensor(struct om_onnx_file *f, om_sv msg, bool external, struct om_weight *out,
                         struct om_error *err);
-/* The same for int4 and uint4, as the bytes that hold two elements each. */
-int om_onnx_read_nibbles(struct om_onnx_file *f, om_sv msg, uint64_t bytes, bool external,
-                         struct om_weight *out, struct om_error *err);
+/* The same for elements of at most eight bits without an enum om_dtype: the bytes that hold them. */
+int om_onnx_read_packed(struct om_onnx_file *f, om_sv msg, uint64_t bytes, bool external,
+                        struct om_weight *out, struct om_error *err);
 /* Where the external data of a TensorProto lies: file, offset and data of w, whose bytes are known. */
 int om_onnx_read_external(struct om_onnx_file *f, om_sv msg, struct om_weight *w,
                           struct om_error *err);

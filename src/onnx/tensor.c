@@ -340,8 +340,8 @@ int om_onnx_read_tensor(struct om_onnx_file *f, om_sv msg, bool external, struct
     return 0;
 }
 
-int om_onnx_read_nibbles(struct om_onnx_file *f, om_sv msg, uint64_t bytes, bool external,
-                         struct om_weight *out, struct om_error *err)
+int om_onnx_read_packed(struct om_onnx_file *f, om_sv msg, uint64_t bytes, bool external,
+                        struct om_weight *out, struct om_error *err)
 {
     struct tensor t = { .location = PB_LOCATION_DEFAULT };
     struct om_weight w = { .dtype = OM_U8, .src_dtype = OM_U8, .rank = 1, .bytes = bytes };

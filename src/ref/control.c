@@ -2,10 +2,11 @@
 #include <stdlib.h>
 
 #include "ref/plan.h"
+#include "ref/sequence.h"
 
 static int one_bool(const struct ref_call *c, const struct ref_tensor *t, bool *out)
 {
-    if (t->dtype != OM_BOOL || t->count != 1)
+    if (t->kind != REF_TENSOR || t->dtype != OM_BOOL || t->count != 1)
         return om_fail(c->err, OM_E_FORMAT, "a condition must be one bool");
     *out = *(const uint8_t *)t->data != 0;
     return 0;
@@ -46,37 +47,12 @@ static void stack_drop(struct stack *s)
 }
 
 /* The items next to each other along a new axis, in order or from the last. */
-static int stack_join(const struct ref_call *c, const struct stack *s, int64_t axis_in,
-                      bool reverse, struct ref_tensor *out)
+static int stack_join(const struct ref_call *c, const struct stack *s, int64_t axis, bool reverse,
+                      struct ref_tensor *out)
 {
-    const struct ref_tensor *first = s->len > 0 ? &s->items[0] : NULL;
-    int64_t dims[OM_RANK_MAX] = { 0 }, outer;
-    uint32_t rank = first ? first->rank + 1 : 1, axis = 0;
-    size_t run;
+    const struct ref_join how = { .axis = axis, .new_axis = true, .reverse = reverse };
 
-    /* of a loop that did not run only the number of results is known */
-    if (!first)
-        return om_ref_new(c->pool, out, OM_F32, dims, 1, c->err);
-    if (rank > OM_RANK_MAX)
-        return om_fail(c->err, OM_E_LIMIT, "the result's rank is above the limit %d", OM_RANK_MAX);
-    OM_TRY(om_ref_axis(c, axis_in, rank, &axis));
-    for (size_t i = 1; i < s->len; i++)
-        if (s->items[i].rank != first->rank || s->items[i].dtype != first->dtype ||
-            memcmp(s->items[i].dims, first->dims, first->rank * sizeof(*dims)) != 0)
-            return om_fail(c->err, OM_E_UNSUPPORTED, "iterations give results of different shapes");
-    for (uint32_t i = 0; i < rank; i++)
-        dims[i] = i == axis ? (int64_t)s->len : first->dims[i - (i > axis)];
-    OM_TRY(om_ref_new(c->pool, out, first->dtype, dims, rank, c->err));
-    if (out->count == 0)
-        return 0;
-    outer = om_ref_product(dims, 0, axis);
-    run = (size_t)om_ref_product(dims, axis + 1, rank) * om_dtype_size(first->dtype);
-    for (size_t o = 0; o < (size_t)outer; o++)
-        for (size_t i = 0; i < s->len; i++)
-            memcpy((unsigned char *)out->data + (o * s->len + i) * run,
-                   (const unsigned char *)s->items[reverse ? s->len - 1 - i : i].data + o * run,
-                   run);
-    return 0;
+    return om_ref_join(c, s->items, s->len, &how, out);
 }
 
 /* ---- Loop ---- */
@@ -142,7 +118,7 @@ static int loop_run(struct ref_call *c, struct loop *l)
     int64_t most = INT64_MAX;
     bool go_on = true;
 
-    if (limit && limit->count != 1)
+    if (limit && (limit->kind != REF_TENSOR || limit->count != 1))
         return om_fail(c->err, OM_E_FORMAT, "the trip count must be one number");
     if (limit)
         most = om_ref_i64_at(limit, 0);
@@ -194,28 +170,6 @@ static int64_t scan_attr(const struct ref_call *c, const char *name, size_t k)
     return a && a->kind == OM_ATTR_INTS && k < a->n ? a->ints[k] : 0;
 }
 
-/* Slice i of t along an axis, without that axis. */
-static int scan_slice(const struct ref_call *c, const struct ref_tensor *t, uint32_t axis,
-                      int64_t i, struct ref_tensor *out)
-{
-    struct ref_view v = { .n_operands = 1 };
-    int64_t steps[OM_RANK_MAX];
-    const size_t size = om_dtype_size(t->dtype);
-
-    om_ref_steps(t->dims, t->rank, steps);
-    for (uint32_t k = 0; k < t->rank; k++) {
-        if (k == axis)
-            continue;
-        v.dims[v.rank] = t->dims[k];
-        v.steps[0][v.rank++] = steps[k];
-    }
-    OM_TRY(om_ref_new(c->pool, out, t->dtype, v.dims, v.rank, c->err));
-    if (out->count > 0)
-        om_ref_gather_copy(&v, out->data,
-                           (const unsigned char *)t->data + (size_t)(i * steps[axis]) * size, size);
-    return 0;
-}
-
 /* The length that all scanned inputs have, and their axes. */
 static int scan_axes(const struct ref_call *c, size_t n_values, size_t n_scanned, uint32_t *axes,
                      int64_t *length)
@@ -224,8 +178,8 @@ static int scan_axes(const struct ref_call *c, size_t n_values, size_t n_scanned
     for (size_t i = 0; i < n_scanned; i++) {
         const struct ref_tensor *t = om_ref_in(c, (uint32_t)(n_values + i));
 
-        if (!t)
-            return om_fail(c->err, OM_E_FORMAT, "an input is left out");
+        if (!t || t->kind != REF_TENSOR)
+            return om_fail(c->err, OM_E_FORMAT, "a scanned input is left out, or no tensor");
         OM_TRY(om_ref_axis(c, scan_attr(c, "scan_input_axes", i), t->rank, &axes[i]));
         if (i > 0 && t->dims[axes[i]] != *length)
             return om_fail(c->err, OM_E_FORMAT,
@@ -244,7 +198,8 @@ static int scan_once(const struct ref_call *c, struct loop *l, size_t n_scanned,
         const bool back = scan_attr(c, "scan_input_directions", k) != 0;
 
         om_ref_drop(&l->in[l->n_values + k]);
-        OM_TRY(scan_slice(c, t, axes[k], back ? length - 1 - i : i, &l->in[l->n_values + k]));
+        OM_TRY(
+            om_ref_cut(c, t, axes[k], back ? length - 1 - i : i, 1, true, &l->in[l->n_values + k]));
     }
     OM_TRY(om_ref_run_body(c, l->body, l->in, l->n_values + n_scanned, l->out,
                            l->n_values + l->n_results));

@@ -22,7 +22,15 @@ struct ref_mem {
     struct ref_pool *pool;
     uint32_t refs;
     uint64_t bytes;
+    bool tensors; /* data are struct ref_tensor */
     alignas(64) unsigned char data[];
+};
+
+/* What a value of a document is. Kernels meet tensors alone, but those that say otherwise. */
+enum ref_kind {
+    REF_TENSOR,
+    REF_SEQUENCE, /* data are count struct ref_tensor, which mem owns */
+    REF_NOTHING,  /* an optional without a value; one with it is the value */
 };
 
 struct ref_tensor {
@@ -30,8 +38,10 @@ struct ref_tensor {
     uint32_t rank;
     int64_t dims[OM_RANK_MAX];
     int64_t count; /* elements */
-    bool nibbles;  /* int4 or uint4, an element in each int8 or uint8 */
-    void *data;    /* aligned for dtype, never NULL; kernels write to their outputs only */
+    int32_t small; /* TensorProto.DataType of elements without an enum om_dtype (ref/small.h), of
+                      which each int8 or uint8 holds one; 0: dtype says what they are */
+    enum ref_kind kind;
+    void *data; /* aligned for dtype, never NULL; kernels write to their outputs only */
     struct ref_mem
         *mem; /* NULL: somebody else's memory that outlives the run (an input, a mapped weight) */
 };
@@ -70,6 +80,9 @@ enum ref_widen {
     /* Of documents, where nothing but the operands tells the dtype of a result: */
     REF_KEEP_FIRST = 1 << 3, /* the first output has the dtype that the kernel gave it */
     REF_KEEP_REST = 1 << 4,  /* and so have the others */
+    REF_TAKE_SMALL = 1 << 5, /* the kernel knows small reals */
+    REF_MOVE = 1 << 6,       /* elements are moved as they are, also small ones */
+    REF_TAKE_ANY = 1 << 7,   /* the kernel knows sequences and empty optionals too */
 };
 
 /* What an operand of dtype arrives as. */
@@ -94,6 +107,9 @@ extern const uint8_t om_ref_widen[OM_OP_COUNT];     /* enum ref_widen */
 
 int om_ref_new(struct ref_pool *pool, struct ref_tensor *t, enum om_dtype dtype,
                const int64_t *dims, uint32_t rank, struct om_error *err);
+/* A sequence of n zeroed tensors, to be filled by om_ref_share(). */
+int om_ref_new_sequence(struct ref_pool *pool, struct ref_tensor *t, int64_t n,
+                        struct om_error *err);
 /* The same elements under another shape; the counts must agree. */
 int om_ref_share(struct ref_tensor *t, const struct ref_tensor *of, const int64_t *dims,
                  uint32_t rank, struct om_error *err);

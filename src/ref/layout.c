@@ -2,6 +2,7 @@
  * only documents hold. */
 #include "base/half.h"
 #include "ref/plan.h"
+#include "ref/small.h"
 
 /* ---- constants ---- */
 
@@ -14,7 +15,7 @@ int om_ref_Constant(struct ref_call *c)
         return om_ref_share(&c->out[0], list, list->dims, list->rank, c->err);
     if (a && a->tensor) {
         OM_TRY(om_ref_weight(c->pool, a->tensor, &c->out[0], c->err));
-        c->out[0].nibbles = c->step->nibbles;
+        c->out[0].small = c->step->small;
         return 0;
     }
     a = om_node_attr(c->node, "value_int");
@@ -73,44 +74,59 @@ int om_ref_Size(struct ref_call *c)
 
 /* ---- casts ---- */
 
-enum { TO_UINT4 = OM_DOC_UINT4, TO_INT4 = OM_DOC_INT4 };
-
-/* To four bits: reals are rounded toward zero; what does not fit wraps. */
-static int cast_to_nibbles(struct ref_call *c, const struct ref_tensor *x, bool is_signed)
+static int small_how(const struct ref_call *c, struct ref_small_how *how)
 {
-    int8_t *out;
+    static const char *const rounds[] = { "nearest", "up", "down" };
 
-    OM_TRY(om_ref_new(c->pool, &c->out[0], is_signed ? OM_I8 : OM_U8, x->dims, x->rank, c->err));
-    c->out[0].nibbles = true;
-    out = c->out[0].data;
-    for (int64_t i = 0; i < x->count; i++) {
-        const int64_t bits = om_ref_i64_at(x, i) & 15;
-
-        out[i] = (int8_t)(is_signed && bits > 7 ? bits - 16 : bits);
-    }
-    return 0;
+    *how = (struct ref_small_how){ om_node_int(c->node, "saturate", 1) != 0, REF_ROUND_UP };
+    if (!om_node_attr(c->node, "round_mode"))
+        return 0;
+    for (unsigned i = 0; i < OM_COUNT(rounds); i++)
+        if (om_ref_attr_is(c, "round_mode", rounds[i])) {
+            how->round = i;
+            return 0;
+        }
+    return om_fail(c->err, OM_E_FORMAT, "round_mode is not nearest, up or down");
 }
 
-/* Where C leaves a cast to an integer open, runtimes differ; strings are refused. */
+/* x in the type that like has. Where C leaves a cast to an integer open, runtimes differ. */
+static int cast_like(struct ref_call *c, const struct ref_tensor *x, const struct ref_tensor *like)
+{
+    const struct ref_small *s = om_ref_small(like->small);
+    struct ref_tensor wide = { .mem = NULL };
+    struct ref_small_how how;
+    int rc;
+
+    OM_TRY(small_how(c, &how));
+    OM_TRY(om_ref_small_widen(c->pool, &wide, x, c->err));
+    if (s)
+        rc = om_ref_small_narrow(c->pool, &c->out[0], &wide, s, how, c->err);
+    else if (wide.dtype == like->dtype)
+        rc = om_ref_share(&c->out[0], &wide, x->dims, x->rank, c->err);
+    else
+        rc = om_ref_convert(c->pool, &c->out[0], &wide, like->dtype, c->err);
+    om_ref_drop(&wide);
+    return rc;
+}
+
 int om_ref_doc_Cast(struct ref_call *c)
 {
-    const struct ref_tensor *x = om_ref_in(c, 0);
     const int64_t to = om_node_int(c->node, "to", 0);
+    const struct ref_tensor *x = om_ref_in(c, 0);
+    const bool small = to > 0 && to <= INT32_MAX && om_ref_small((int32_t)to);
+    const struct ref_tensor like = { .dtype = to > 0 && to <= INT32_MAX
+                                                  ? om_dtype_from_onnx((int32_t)to)
+                                                  : OM_DTYPE_NONE,
+                                     .small = small ? (int32_t)to : 0 };
 
-    if (to == TO_INT4 || to == TO_UINT4)
-        return cast_to_nibbles(c, x, to == TO_INT4);
-    return om_ref_Cast(c);
+    if (!small && (x->small == 0 || like.dtype == OM_DTYPE_NONE))
+        return om_ref_Cast(c); /* and its messages */
+    return cast_like(c, x, &like);
 }
 
 int om_ref_CastLike(struct ref_call *c)
 {
-    const struct ref_tensor *x = om_ref_in(c, 0), *like = om_ref_in(c, 1);
-
-    if (like->nibbles)
-        return cast_to_nibbles(c, x, like->dtype == OM_I8);
-    if (x->dtype == like->dtype)
-        return om_ref_share(&c->out[0], x, x->dims, x->rank, c->err);
-    return om_ref_convert(c->pool, &c->out[0], x, like->dtype, c->err);
+    return cast_like(c, om_ref_in(c, 0), om_ref_in(c, 1));
 }
 
 /* ---- shapes ---- */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "ref/plan.h"
+#include "ref/small.h"
 
 #define DEFAULT_MAX_BYTES (UINT64_C(16) << 30)
 
@@ -71,7 +72,7 @@ static int load_initials(struct ref_frame *f)
             continue;
         rc = om_ref_weight(&f->run->pool, &in->weight, &s->t, f->run->err);
         OM_TRY(om_wrap(f->run->err, rc, "initializer \"%.*s\"", OM_SV(in->weight.name)));
-        s->t.nibbles = in->nibbles;
+        s->t.small = in->small;
         s->live = true;
     }
     return 0;
@@ -86,6 +87,35 @@ struct operands {
     enum om_dtype *dtypes; /* of the inputs as they were */
 };
 
+/* What only some kernels know. */
+static int check_operand(struct ref_frame *f, const struct ref_step *st, const struct ref_tensor *t)
+{
+    const unsigned takes = st->def->widen;
+
+    if (t->kind != REF_TENSOR && !(takes & REF_TAKE_ANY))
+        return om_fail(f->run->err, OM_E_FORMAT, "expected a tensor, found %s",
+                       t->kind == REF_SEQUENCE ? "a sequence" : "an optional without a value");
+    if (om_ref_small_real(t) && !(takes & (REF_TAKE_SMALL | REF_MOVE | REF_TAKE_ANY)))
+        return om_fail(f->run->err, OM_E_UNSUPPORTED, "operands of %s",
+                       om_ref_small(t->small)->name);
+    return 0;
+}
+
+/* Elements that were only moved are what they were. */
+static void keep_small(const struct ref_step *st, struct operands *o)
+{
+    uint32_t k = 0;
+
+    if (!(st->def->widen & REF_MOVE))
+        return;
+    for (uint32_t i = 0; i < st->node.n_out; i++) {
+        for (k = 0; k < st->node.n_in && (!o->in[k] || o->in[k]->dtype != o->out[i].dtype);)
+            k++;
+        if (k < st->node.n_in && o->out[i].data && o->out[i].kind == REF_TENSOR)
+            o->out[i].small = o->in[k]->small;
+    }
+}
+
 static int load_operand(struct ref_frame *f, const struct ref_step *st, uint32_t i,
                         struct operands *o)
 {
@@ -99,6 +129,7 @@ static int load_operand(struct ref_frame *f, const struct ref_step *st, uint32_t
         return 0;
     else
         OM_TRY(fetch(f, st->in[i], &o->in[i]));
+    OM_TRY(check_operand(f, st, o->in[i]));
     o->dtypes[i] = o->in[i]->dtype;
     dtype = om_ref_widened(st->def->widen, o->in[i]->dtype);
     if (st->given[i].data && dtype == OM_F32 && o->in[0]) /* an attribute takes the data's dtype */
@@ -123,6 +154,9 @@ static int narrow(struct ref_frame *f, const struct ref_step *st, struct operand
         k++;
     if (k == st->node.n_in || o->dtypes[k] == t->dtype)
         return 0;
+    if (o->dtypes[k] == OM_BOOL && t->dtype == OM_I64) /* the smallest number is false too */
+        for (int64_t at = 0; at < t->count; at++)
+            ((int64_t *)t->data)[at] = ((int64_t *)t->data)[at] > 0;
     OM_TRY(om_ref_convert(&f->run->pool, &narrowed, t, o->dtypes[k], f->run->err));
     om_ref_drop(t);
     *t = narrowed;
@@ -134,7 +168,7 @@ static int observe(struct ref_frame *f, om_sv name, const struct ref_tensor *t)
     struct run *const r = f->run;
     struct om_tensor shown;
 
-    if (!r->opts || !r->opts->observe || f->around)
+    if (!r->opts || !r->opts->observe || f->around || t->kind != REF_TENSOR)
         return 0;
     om_buf_clear(&r->name);
     om_buf_add(&r->name, name.ptr, name.len);
@@ -182,6 +216,7 @@ static int run_kernel(struct ref_frame *f, const struct ref_step *st, struct ope
         OM_TRY(om_ref_work(&r->pool, o->in[i] ? o->in[i]->count : 1, 1, r->err));
     OM_TRY(om_ref_work(&r->pool, 1, 1, r->err));
     OM_TRY(st->def->run(&c));
+    keep_small(st, o);
     for (uint32_t i = 0; i < st->node.n_out; i++)
         OM_TRY(om_ref_work(&r->pool, o->out[i].count, 1, r->err));
     return keep_outputs(f, st, o);
@@ -311,10 +346,12 @@ static int take_input(struct ref_frame *f, size_t port, const struct om_tensor *
     const struct om_doc_port *in = &f->plan->graph->inputs.items[port];
     struct run *const r = f->run;
     struct slot *s = &f->slots[f->plan->inputs[port]];
-    const enum om_dtype want = in->type == OM_DOC_INT4    ? OM_I8
-                               : in->type == OM_DOC_UINT4 ? OM_U8
-                                                          : om_dtype_from_onnx(in->type);
+    const struct ref_small *const small = om_ref_small(in->type);
+    const enum om_dtype want = small ? small->storage : om_dtype_from_onnx(in->type);
     uint64_t bytes;
+
+    if (want == OM_DTYPE_NONE && in->type != OM_DOC_UNKNOWN)
+        return om_fail(r->err, OM_E_UNSUPPORTED, "element type %" PRId32, in->type);
 
     if (want != OM_DTYPE_NONE && want != t->dtype)
         return om_fail(r->err, OM_E_USAGE, "expected %s, found %s", om_dtype_text(want),
@@ -331,7 +368,7 @@ static int take_input(struct ref_frame *f, size_t port, const struct om_tensor *
     } else {
         OM_TRY(om_ref_borrow(&s->t, t->dtype, t->dims, t->rank, t->data, r->err));
     }
-    s->t.nibbles = in->type == OM_DOC_INT4 || in->type == OM_DOC_UINT4;
+    s->t.small = small ? small->type : 0;
     s->live = true;
     return 0;
 }
@@ -373,6 +410,9 @@ static int give_output(struct ref_frame *f, size_t i, struct om_arena *a, struct
     void *data;
 
     OM_TRY(fetch(f, f->plan->outputs[i], &t));
+    if (t->kind != REF_TENSOR)
+        return om_fail(f->run->err, OM_E_UNSUPPORTED, "it is %s",
+                       t->kind == REF_SEQUENCE ? "a sequence" : "an optional without a value");
     size = (size_t)t->count * om_dtype_size(t->dtype);
     data = om_arena_alloc(a, OM_MAX(size, 1));
     *out =

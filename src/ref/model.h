@@ -3,8 +3,9 @@
  * Where om_ref_run() needs a graph that was inferred, a document is run as it is: shapes and dtypes
  * are those that the kernels find. Operators are those of ref/model_ops.def; they follow the
  * operator set that the file imports (7 to 28), attributes that became inputs included. An operator
- * that is not in the table, a tensor of an element type without an enum om_dtype (int4 and uint4
- * excepted), a sequence or an optional is refused by name. Functions of the model are inlined. */
+ * that is not in the table and a tensor of strings or of complex numbers are refused by name.
+ * Functions of the model are inlined. Sequences and optionals are values like others, but are no
+ * inputs or outputs of a run. */
 #ifndef OM_REF_MODEL_H
 #define OM_REF_MODEL_H
 
@@ -26,7 +27,8 @@ struct om_ref_model_opts {
 };
 
 /* Bind inputs by name, run, and give the outputs in the file's order, as om_ref_run() does. Inputs
- * that have an initializer may be left out; int4 values come out one in a byte. Several threads may
+ * that have an initializer may be left out; elements of at most eight bits that have no enum
+ * om_dtype (float8, int4) go in and come out one in an int8 or uint8. Several threads may
  * run one model. */
 int om_ref_model_run(const struct om_ref_model *m, const struct om_tensor *inputs, size_t n_inputs,
                      const struct om_ref_model_opts *opts, struct om_arena *a,

@@ -10,6 +10,7 @@
 #include "base/map.h"
 #include "onnx/pb.h"
 #include "onnx/schema.h"
+#include "ref/small.h"
 
 /* A graph being prepared. */
 struct scope {
@@ -107,28 +108,29 @@ static int find_value(struct planner *p, struct scope *s, om_sv name, struct ref
 
 /* ---- tensors ---- */
 
-/* Two elements of four bits from each byte, as int8 or uint8. */
-static int unpack_nibbles(struct planner *p, const struct om_doc_tensor *t, struct om_weight *w)
+/* Elements of eight bits or fewer, each in an int8 or uint8 of its own. */
+static int unpack(struct planner *p, const struct om_doc_tensor *t, const struct ref_small *s,
+                  struct om_weight *w)
 {
     struct om_weight packed;
-    const bool is_signed = t->type == OM_DOC_INT4;
+    const int each = 8 / s->bits, half = 1 << (s->bits - 1);
     const uint8_t *from;
-    int8_t *to = NULL;
+    uint8_t *to = NULL;
     int64_t n;
 
     if (t->rank > OM_RANK_MAX || !om_count(t->dims, t->rank, &n))
         return om_fail(p->err, OM_E_LIMIT, "tensor \"%.*s\" has no possible shape", OM_SV(t->name));
-    OM_TRY(om_doc_nibbles(p->d, t, &packed, p->err));
+    OM_TRY(om_doc_packed(p->d, t, &packed, p->err));
     OM_TRY(array(p, &to, (size_t)n, 1));
     from = packed.data;
     for (int64_t i = 0; i < n; i++) {
-        const int v = from[i / 2] >> (i % 2 * 4) & 15;
+        const int v = from[i / each] >> (i % each * s->bits) & (2 * half - 1);
 
-        to[i] = (int8_t)(is_signed && v > 7 ? v - 16 : v);
+        to[i] = (uint8_t)(s->storage == OM_I8 && v >= half ? v - 2 * half : v);
     }
     *w = (struct om_weight){ .name = t->name,
-                             .dtype = is_signed ? OM_I8 : OM_U8,
-                             .src_dtype = is_signed ? OM_I8 : OM_U8,
+                             .dtype = s->storage,
+                             .src_dtype = s->storage,
                              .rank = t->rank,
                              .dims = t->dims,
                              .data = to,
@@ -137,12 +139,12 @@ static int unpack_nibbles(struct planner *p, const struct om_doc_tensor *t, stru
 }
 
 static int read_tensor(struct planner *p, const struct om_doc_tensor *t, struct om_weight *w,
-                       bool *nibbles)
+                       int32_t *small)
 {
-    *nibbles = t->type == OM_DOC_INT4 || t->type == OM_DOC_UINT4;
-    if (*nibbles)
-        return unpack_nibbles(p, t, w);
-    return om_doc_weight(p->d, t, w, p->err);
+    const struct ref_small *const s = om_ref_small(t->type);
+
+    *small = s ? s->type : 0;
+    return s ? unpack(p, t, s, w) : om_doc_weight(p->d, t, w, p->err);
 }
 
 static int read_initials(struct planner *p, struct scope *s)
@@ -153,7 +155,7 @@ static int read_initials(struct planner *p, struct scope *s)
     for (size_t i = 0; i < t->len; i++) {
         struct ref_initial *const in = &s->plan->initials[s->plan->n_initials];
 
-        OM_TRY(read_tensor(p, &t->items[i], &in->weight, &in->nibbles));
+        OM_TRY(read_tensor(p, &t->items[i], &in->weight, &in->small));
         if (!om_map_get(&s->slots, t->items[i].name, &in->at))
             OM_TRY(new_slot(p, s, t->items[i].name, &in->at));
         s->plan->n_initials++;
@@ -220,7 +222,7 @@ static int read_value(struct planner *p, struct ref_step *step, const struct om_
         OM_TRY(array(p, &w, 1, sizeof(*w)));
         OM_TRY(om_doc_attr_tensor(p->d, a, &t, p->err));
         out->tensor = w;
-        return read_tensor(p, &t, w, &step->nibbles);
+        return read_tensor(p, &t, w, &step->small);
     default: /* kernels that take lists of floats or strings, or graphs, look for them in the file
               */
         out->kind = OM_ATTR_BLOCK;

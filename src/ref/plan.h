@@ -35,13 +35,13 @@ struct ref_step {
     struct ref_place *captured; /* what the graphs below read of this graph and those around it */
     uint32_t n_captured;
     struct ref_plan **graphs; /* by attribute, NULL where it holds none */
-    bool nibbles;             /* a Constant's value is of four bits */
+    int32_t small; /* of a Constant's value, as in struct ref_tensor */
 };
 
 struct ref_initial {
     struct om_weight weight;
     uint32_t at;
-    bool nibbles;
+    int32_t small;
 };
 
 struct ref_plan {

@@ -7,6 +7,7 @@
 #include "base/codes.h"
 #include "base/half.h"
 #include "ref/plan.h"
+#include "ref/small.h"
 #include "ref/tape.h"
 #include "ref/window.h"
 
@@ -27,7 +28,8 @@ static int find_scales(const struct ref_call *c, const struct ref_tensor *x,
     uint32_t axis = 0;
 
     *s = (struct scales){ scale, zero, 1, 1, 1, 1 };
-    if (scale->dtype != OM_F32 && scale->dtype != OM_F16 && scale->dtype != OM_BF16)
+    if (scale->dtype != OM_F32 && scale->dtype != OM_F16 && scale->dtype != OM_BF16 &&
+        !om_ref_small_real(scale))
         return om_ref_bad_dtype(c, scale->dtype);
     if (fits && scale->count == 1 && scale->rank <= 1)
         return 0;
@@ -63,14 +65,22 @@ static int64_t scale_index(const struct scales *s, int64_t i)
     return (i / s->inner / s->n * s->blocks + along / s->block) * s->inner + i % s->inner;
 }
 
+/* Element i, small or not. */
+static double number_at(const struct ref_tensor *t, int64_t i)
+{
+    if (om_ref_small_real(t))
+        return om_ref_small_get(om_ref_small(t->small), ((const uint8_t *)t->data)[i]);
+    return om_ref_f64_at(t, i);
+}
+
 static float scale_at(const struct scales *s, int64_t at)
 {
-    return (float)om_ref_f64_at(s->scale, at);
+    return (float)number_at(s->scale, at);
 }
 
 static int64_t zero_at(const struct scales *s, int64_t at)
 {
-    return s->zero ? om_ref_i64_at(s->zero, at) : 0;
+    return s->zero && !om_ref_small_real(s->zero) ? om_ref_i64_at(s->zero, at) : 0;
 }
 
 /* ---- QuantizeLinear and DequantizeLinear ---- */
@@ -78,24 +88,30 @@ static int64_t zero_at(const struct scales *s, int64_t at)
 /* A quantized type and its range. */
 struct target {
     enum om_dtype dtype;
-    bool nibbles;
+    const struct ref_small *small; /* NULL: dtype says it */
     double low, high;
 };
 
 static int find_target(const struct ref_call *c, int32_t onnx, struct target *t)
 {
-    static const struct {
-        int32_t onnx;
-        struct target t;
-    } rows[] = {
-        { 2, { OM_U8, false, 0, 255 } },          { 3, { OM_I8, false, -128, 127 } },
-        { 4, { OM_U16, false, 0, 65535 } },       { 5, { OM_I16, false, -32768, 32767 } },
-        { OM_DOC_UINT4, { OM_U8, true, 0, 15 } }, { OM_DOC_INT4, { OM_I8, true, -8, 7 } },
+    static const struct target rows[] = {
+        { OM_U8, NULL, 0, 255 },
+        { OM_I8, NULL, -128, 127 },
+        { OM_U16, NULL, 0, 65535 },
+        { OM_I16, NULL, -32768, 32767 },
     };
+    const struct ref_small *s = om_ref_small(onnx);
 
+    if (s) {
+        const int half = 1 << (s->bits - 1);
+
+        *t = (struct target){ s->storage, s, s->storage == OM_I8 ? -half : 0,
+                              s->storage == OM_I8 ? half - 1 : 2 * half - 1 };
+        return 0;
+    }
     for (size_t i = 0; i < OM_COUNT(rows); i++)
-        if (rows[i].onnx == onnx) {
-            *t = rows[i].t;
+        if (om_dtype_onnx(rows[i].dtype) == onnx) {
+            *t = rows[i];
             return 0;
         }
     return om_fail(c->err, OM_E_UNSUPPORTED, "no quantization to data type %" PRId32, onnx);
@@ -103,9 +119,20 @@ static int find_target(const struct ref_call *c, int32_t onnx, struct target *t)
 
 static int32_t target_type(const struct ref_tensor *zero)
 {
-    if (zero->nibbles)
-        return zero->dtype == OM_I8 ? OM_DOC_INT4 : OM_DOC_UINT4;
-    return om_dtype_onnx(zero->dtype);
+    return zero->small ? zero->small : om_dtype_onnx(zero->dtype);
+}
+
+/* A quotient rounded into t; of reals the zero point only makes minus zero zero. */
+static void put_quantized(const struct target *t, float r, int64_t zero, bool saturate, void *out)
+{
+    const double q = nearbyint((double)r) + (double)zero;
+    const double kept = q >= t->low ? OM_MIN(q, t->high) : t->low; /* NaN: the low end */
+
+    if (t->small && t->small->real)
+        *(uint8_t *)out = om_ref_small_put(t->small, (double)r + 0.0,
+                                           (struct ref_small_how){ saturate, REF_ROUND_NEAREST });
+    else
+        om_convert(out, t->dtype, &kept, OM_F64, 1);
 }
 
 /* x quantized into a new tensor. */
@@ -113,16 +140,15 @@ static int quantize(const struct ref_call *c, const struct ref_tensor *x, const 
                     const struct target *t, struct ref_tensor *out)
 {
     const size_t size = om_dtype_size(t->dtype);
+    const bool saturate = om_node_int(c->node, "saturate", 1) != 0;
 
     OM_TRY(om_ref_new(c->pool, out, t->dtype, x->dims, x->rank, c->err));
-    out->nibbles = t->nibbles;
+    out->small = t->small ? t->small->type : 0;
     for (int64_t i = 0; i < x->count; i++) {
         const int64_t at = scale_index(s, i);
-        const float r = (float)om_ref_f64_at(x, i) / scale_at(s, at);
-        const double q = nearbyint((double)r) + (double)zero_at(s, at);
-        const double kept = q >= t->low ? OM_MIN(q, t->high) : t->low; /* NaN: the low end */
 
-        om_convert((unsigned char *)out->data + (size_t)i * size, t->dtype, &kept, OM_F64, 1);
+        put_quantized(t, (float)om_ref_f64_at(x, i) / scale_at(s, at), zero_at(s, at), saturate,
+                      (unsigned char *)out->data + (size_t)i * size);
     }
     return 0;
 }
@@ -143,11 +169,15 @@ int om_ref_QuantizeLinear(struct ref_call *c)
 static int dequantize(const struct ref_call *c, const struct ref_tensor *x, const struct scales *s,
                       struct ref_tensor *out)
 {
+    const bool real = om_ref_small_real(x);
+
     OM_TRY(om_ref_new(c->pool, out, OM_F32, x->dims, x->rank, c->err));
     for (int64_t i = 0; i < x->count; i++) {
         const int64_t at = scale_index(s, i);
 
-        ((float *)out->data)[i] = (float)(om_ref_i64_at(x, i) - zero_at(s, at)) * scale_at(s, at);
+        ((float *)out->data)[i] =
+            real ? (float)number_at(x, i) * scale_at(s, at)
+                 : (float)(om_ref_i64_at(x, i) - zero_at(s, at)) * scale_at(s, at);
     }
     return 0;
 }
@@ -156,8 +186,9 @@ int om_ref_DequantizeLinear(struct ref_call *c)
 {
     const struct ref_tensor *x = om_ref_in(c, 0), *scale = om_ref_in(c, 1);
     const int64_t asked = om_node_int(c->node, "output_dtype", 0);
-    const enum om_dtype dtype =
-        asked > 0 && asked <= INT32_MAX ? om_dtype_from_onnx((int32_t)asked) : scale->dtype;
+    const enum om_dtype dtype = asked > 0 && asked <= INT32_MAX ? om_dtype_from_onnx((int32_t)asked)
+                                : om_ref_small_real(scale)      ? OM_F32
+                                                                : scale->dtype;
     struct ref_tensor wide = { .mem = NULL };
     struct scales s;
     int rc;
@@ -191,7 +222,7 @@ static void dynamic_scale(const struct ref_tensor *x, float *scale, uint8_t *zer
 
 int om_ref_DynamicQuantizeLinear(struct ref_call *c)
 {
-    static const struct target t = { OM_U8, false, 0, 255 };
+    static const struct target t = { OM_U8, NULL, 0, 255 };
     const struct ref_tensor *x = om_ref_in(c, 0);
     struct scales s = { &c->out[1], &c->out[2], 1, 1, 1, 1 };
 
@@ -341,10 +372,9 @@ static int requantize(struct ref_tape *t, const struct ref_tensor *sum, const st
     size = om_dtype_size(to.dtype);
     for (int64_t i = 0; i < sum->count; i++) {
         const float v = (float)((const double *)sum->data)[i] * factor_at(r, sum, i);
-        const double q = nearbyint((double)v) + (double)om_ref_i64_at(r->zero, 0);
-        const double kept = q >= to.low ? OM_MIN(q, to.high) : to.low;
 
-        om_convert((unsigned char *)c->out[0].data + (size_t)i * size, to.dtype, &kept, OM_F64, 1);
+        put_quantized(&to, v, om_ref_i64_at(r->zero, 0), true,
+                      (unsigned char *)c->out[0].data + (size_t)i * size);
     }
     return 0;
 }

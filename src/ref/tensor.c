@@ -64,6 +64,7 @@ static int mem_new(struct ref_pool *pool, uint64_t bytes, struct ref_mem **out,
     m->pool = pool;
     m->refs = 1;
     m->bytes = bytes;
+    m->tensors = false;
     *out = m;
     return 0;
 }
@@ -83,10 +84,30 @@ int om_ref_new(struct ref_pool *pool, struct ref_tensor *t, enum om_dtype dtype,
     return 0;
 }
 
+int om_ref_new_sequence(struct ref_pool *pool, struct ref_tensor *t, int64_t n,
+                        struct om_error *err)
+{
+    struct ref_tensor made = { .mem = NULL };
+    uint64_t bytes;
+
+    OM_TRY(set_shape(&made, OM_U8, &n, 1, err));
+    if (!om_mul_u64((uint64_t)n, sizeof(*t), &bytes))
+        return om_fail(err, OM_E_LIMIT, "a sequence is too long");
+    OM_TRY(mem_new(pool, bytes, &made.mem, err));
+    made.kind = REF_SEQUENCE;
+    made.data = made.mem->data;
+    memset(made.data, 0, (size_t)bytes);
+    made.mem->tensors = true;
+    *t = made;
+    return 0;
+}
+
 int om_ref_share(struct ref_tensor *t, const struct ref_tensor *of, const int64_t *dims,
                  uint32_t rank, struct om_error *err)
 {
-    struct ref_tensor made = { .data = of->data, .mem = of->mem, .nibbles = of->nibbles };
+    struct ref_tensor made = {
+        .data = of->data, .mem = of->mem, .small = of->small, .kind = of->kind
+    };
     char from[REF_DIMS_TEXT], to[REF_DIMS_TEXT];
 
     OM_TRY(set_shape(&made, of->dtype, dims, rank, err));
@@ -128,6 +149,8 @@ void om_ref_drop(struct ref_tensor *t)
     struct ref_mem *m = t->mem;
 
     if (m && --m->refs == 0) {
+        for (uint64_t i = 0; m->tensors && i < m->bytes / sizeof(*t); i++)
+            om_ref_drop((struct ref_tensor *)(void *)m->data + i);
         m->pool->used -= m->bytes;
         free(m);
     }
