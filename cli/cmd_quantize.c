@@ -15,13 +15,14 @@ struct args {
     int64_t block_size, accuracy_level, samples;
     int calibration;
     const char *only, *exclude, *blocked; /* lists with commas */
-    bool per_channel, reduce_range, external;
+    bool per_channel, as_optimum, is_static, reduce_range, external;
     int quiets, verboses;
 };
 
 static const struct opt_choice calibrations[] = { { "minmax", OM_QUANT_MINMAX },
                                                   { "entropy", OM_QUANT_ENTROPY },
                                                   { "percentile", OM_QUANT_PERCENTILE },
+                                                  { "mse", OM_QUANT_MSE },
                                                   { NULL, 0 } };
 
 static const char summary[] = "Quantize the ONNX models of a directory.";
@@ -79,15 +80,23 @@ static int choose_config(struct cli *cli, struct args *a)
             n);
     if (a->float16 && (preset || a->o.config_file))
         return cli_usage_error(cli, "--float16 does not go with --%s", preset ? preset : "config");
+    if (a->as_optimum && (a->is_static || a->tensorrt))
+        return cli_usage_error(cli, "--as_optimum: Optimum's command line quantizes dynamically; "
+                                    "give its static configurations as --config");
     if (a->o.config_file)
         return 0;
-    if (preset && om_quant_preset(preset, &a->config, &err) < 0)
+    if (preset &&
+        (a->is_static ? om_quant_preset_static : om_quant_preset)(preset, &a->config, &err) < 0)
         return cli_report(cli, &err);
     if (!preset)
         choose_method(a);
-    a->config.per_channel = a->per_channel;
+    if (a->as_optimum) {
+        a->config.per_channel = a->per_channel;
+        a->config.constant_weights = false;
+    }
     a->config.reduce_range = a->reduce_range;
-    a->config.calibration = (enum om_quant_calibration)a->calibration;
+    if (a->calibration >= 0)
+        a->config.calibration = (enum om_quant_calibration)a->calibration;
     a->o.config = &a->config;
     return 0;
 }
@@ -136,7 +145,8 @@ static int quantize(struct cli *cli, struct args *a)
 
 int cmd_quantize(struct cli *cli, int argc, char **argv)
 {
-    struct args a = { .o = OM_QUANTIZE_OPTS_INIT, .config = OM_QUANT_CONFIG_INIT };
+    struct args a = { .o = OM_QUANTIZE_OPTS_INIT, .config = OM_QUANT_CONFIG_INIT,
+                      .calibration = -1 };
     int status;
     const struct opt opts[] = {
         OPT_GROUP("files"),
@@ -164,8 +174,13 @@ int cmd_quantize(struct cli *cli, int argc, char **argv)
                  "float32 becomes float16; with one of the four above: what they leave"),
 
         OPT_GROUP("details"),
+        OPT_FLAG(0, "static", &a.is_static,
+                 "int8 presets: static, with ranges from a calibration (--tensorrt always is)"),
+        OPT_FLAG(0, "as_optimum", &a.as_optimum,
+                 "int8 presets: what Optimum's command line writes: one scale per weight, and "
+                 "products of two activations too; smaller by little, and less accurate"),
         OPT_FLAG(0, "per_channel", &a.per_channel,
-                 "int8 presets: one scale per column of a weight"),
+                 "--as_optimum: one scale per column of a weight, as there is without it"),
         OPT_FLAG(0, "reduce_range", &a.reduce_range,
                  "int8 presets: weights of 7 bits, for processors without VNNI"),
         OPT_STR(0, "nodes_to_quantize", &a.only, "NAMES", "only these nodes, with commas", 0),
@@ -194,7 +209,8 @@ int cmd_quantize(struct cli *cli, int argc, char **argv)
         OPT_INT(0, "calibration_samples", &a.samples, "N", 1,
                 "at most so many samples (default: 100)"),
         OPT_CHOICE(0, "calibration_method", &a.calibration, calibrations,
-                   "what becomes of the values that were seen (default: minmax)"),
+                   "what becomes of the values that were seen (default: mse, the range with the "
+                   "least squared error; minmax with --config)"),
 
         OPT_GROUP("files"),
         OPT_FLAG(0, "use_external_data_format", &a.external,
@@ -220,7 +236,7 @@ int cmd_quantize(struct cli *cli, int argc, char **argv)
         return status;
     if (a.external)
         a.o.weights = OM_WEIGHTS_EXTERNAL;
-    a.o.calibration = (enum om_quant_calibration)a.calibration;
+    a.o.calibration = (enum om_quant_calibration)OM_MAX(a.calibration, 0);
     a.o.calibration_samples = (int)OM_MIN(a.samples, INT32_MAX);
     return quantize(cli, &a);
 }

@@ -35,7 +35,12 @@ enum om_quant_numbers {
     OM_QUANT_NF4
 };
 
-enum om_quant_calibration { OM_QUANT_MINMAX, OM_QUANT_ENTROPY, OM_QUANT_PERCENTILE };
+enum om_quant_calibration {
+    OM_QUANT_MINMAX,
+    OM_QUANT_ENTROPY,
+    OM_QUANT_PERCENTILE,
+    OM_QUANT_MSE /* the range with the least squared error; Optimum has no such method */
+};
 
 /* QuantizationConfig of Optimum, and what it lacks. Strings and lists are borrowed; lists end with
  * NULL, and NULL is an empty list. */
@@ -49,6 +54,7 @@ struct om_quant_config {
     bool activations_symmetric, weights_symmetric;
     bool per_channel;
     bool reduce_range;
+    bool constant_weights;   /* products of two activations stay in float32; Optimum: false */
     bool add_pair_to_weight; /* QDQ: weights stay float, with QuantizeLinear and DequantizeLinear */
     bool dedicated_pair;     /* QDQ: every consumer has a pair of its own */
     const char *const *operators_to_quantize; /* NULL: those of the method */
@@ -77,6 +83,10 @@ struct om_quant_config {
     int num_bins;      /* of histograms; 0: the method's */
     bool moving_average;
     double averaging_constant; /* 0.01 */
+
+    /* static, QDQ: what stays in float32 beyond what Optimum leaves there */
+    const char *const *float_output_operators; /* their outputs, where no integer kernel asks */
+    bool float_readers; /* nodes that are not quantized read values as they were made */
 };
 #define OM_QUANT_CONFIG_INIT                                                          \
     {                                                                                 \
@@ -85,11 +95,16 @@ struct om_quant_config {
         .percentile = 99.999, .averaging_constant = 0.01                              \
     }
 
-/* The configuration of "arm64", "avx2", "avx512", "avx512_vnni", "ppc64le" or "tensorrt"
- * (AutoQuantizationConfig; per_channel is false, as at Optimum's command line), "int4" or "int8"
- * (weight-only, blocks of 32), "nf4" or "fp4" (blocks of 64), "float16", or "q4f16" (both "int4" and
- * "float16"). */
+/* The configuration of "arm64", "avx2", "avx512", "avx512_vnni", "ppc64le" (AutoQuantizationConfig:
+ * dynamic, one scale per channel; constant_weights is set), "tensorrt" (static, see below), "int4"
+ * or "int8" (weight-only, blocks of 32), "nf4" or "fp4" (blocks of 64), "float16", or "q4f16" (both
+ * "int4" and "float16"). */
 OM_API int om_quant_preset(const char *name, struct om_quant_config *config, struct om_error *err);
+/* The same types with static quantization, which "tensorrt" has already: QDQ, ranges with the least
+ * squared error. Sums of products, norms, and products of two activations stay in float32: eight
+ * bits of them lose more than all the rest, and no kernel is slower for it. */
+OM_API int om_quant_preset_static(const char *name, struct om_quant_config *config,
+                                  struct om_error *err);
 
 struct om_quantize_opts {
     uint32_t struct_size; /* set by OM_QUANTIZE_OPTS_INIT; lets the struct grow */

@@ -283,6 +283,56 @@ void om_calibrate_entropy(const uint64_t *bins, size_t n, float most, size_t qua
     r->hi = OM_MIN(r->hi, edge(n, most, OM_MIN(zero + best, n)));
 }
 
+/* Fractions of the extremes that are tried as limits: down to this one. */
+#define LEAST_FRACTION 20
+
+/* The squared differences when everything beyond limit, on its side of 0, becomes limit. */
+static double clipped(const uint64_t *bins, size_t n, float most, double limit, bool above)
+{
+    const double width = 2.0 * (double)most / (double)n;
+    double sum = 0;
+
+    for (size_t i = above ? n / 2 : 0; i < (above ? n : n / 2); i++) {
+        const double x = -(double)most + ((double)i + 0.5) * width;
+        const double beyond = above ? x - limit : limit - x;
+
+        sum += beyond > 0 ? (double)bins[i] * beyond * beyond : 0;
+    }
+    return sum;
+}
+
+/* Rounding to steps of s makes errors of s * s / 12 in the mean; a narrower range makes steps
+ * smaller and cuts off more. Both limits are tried on their own, as their costs add up. */
+void om_calibrate_mse(const uint64_t *bins, size_t n, float most, bool symmetric,
+                      struct om_range *r)
+{
+    const double lo = symmetric ? -(double)most : (double)OM_MIN(r->lo, 0.0f);
+    const double hi = symmetric ? (double)most : (double)OM_MAX(r->hi, 0.0f);
+    double part[LEAST_FRACTION], below[LEAST_FRACTION], above[LEAST_FRACTION], total = 0,
+                                                                               least = INFINITY;
+
+    for (size_t i = 0; i < n; i++)
+        total += (double)bins[i];
+    if (total == 0)
+        return;
+    for (int i = 0; i < LEAST_FRACTION; i++) {
+        part[i] = 1.0 - (double)i / LEAST_FRACTION;
+        below[i] = clipped(bins, n, most, part[i] * lo, false);
+        above[i] = clipped(bins, n, most, part[i] * hi, true);
+    }
+    for (int i = 0; i < LEAST_FRACTION; i++)
+        for (int k = symmetric ? i : 0; k < (symmetric ? i + 1 : LEAST_FRACTION); k++) {
+            const double step = (part[k] * hi - part[i] * lo) / 255.0;
+            const double cost = total * step * step / 12.0 + below[i] + above[k];
+
+            if (cost >= least)
+                continue;
+            least = cost;
+            r->lo = (float)(part[i] * lo);
+            r->hi = (float)(part[k] * hi);
+        }
+}
+
 static void narrow(const struct observer *o)
 {
     const struct om_quant_config *const c = o->j->config;
@@ -295,7 +345,9 @@ static void narrow(const struct observer *o)
 
         if (r->lo > r->hi)
             continue;
-        if (c->calibration == OM_QUANT_PERCENTILE)
+        if (c->calibration == OM_QUANT_MSE)
+            om_calibrate_mse(bins, o->n_bins, most, c->activations_symmetric, r);
+        else if (c->calibration == OM_QUANT_PERCENTILE)
             om_calibrate_percentile(bins, o->n_bins, most, c->percentile, symmetric, r);
         else
             om_calibrate_entropy(bins, o->n_bins, most, ENTROPY_BINS, r);

@@ -18,6 +18,8 @@ int om_calibrate(struct om_quant_job *j, const struct om_samples *samples, const
 /* The same over made-up values, exposed for tests: bins cover [-most, most]. */
 void om_calibrate_percentile(const uint64_t *bins, size_t n, float most, double percentile,
                              bool symmetric, struct om_range *r);
+void om_calibrate_mse(const uint64_t *bins, size_t n, float most, bool symmetric,
+                      struct om_range *r);
 void om_calibrate_entropy(const uint64_t *bins, size_t n, float most, size_t quantized,
                           struct om_range *r);
 

@@ -46,6 +46,13 @@ static const char *const qlinear_operators[] = { "ArgMax",    "Conv",
                                                  "Transpose", "EmbedLayerNormalization",
                                                  NULL };
 static const char *const weight_only_operators[] = { "MatMul", "Gemm", NULL };
+/* Of static presets: what has weights, and what moves or clamps the results of a convolution. */
+static const char *const preset_operators[] = {
+    "Conv",   "ConvTranspose", "Gemm",        "MatMul",    "Gather",  "Clip",
+    "Relu",   "Reshape",       "Flatten",     "Transpose", "Squeeze", "Unsqueeze",
+    "Resize", "MaxPool",       "AveragePool", NULL
+};
+static const char *const preset_float_outputs[] = { "Gemm", "MatMul", NULL };
 
 const char *const *om_quant_default_operators(const struct om_quant_config *c)
 {
@@ -108,6 +115,25 @@ static const struct preset presets[] = {
       .numbers = OM_QUANT_FP4 },
 };
 
+static void make_static(struct om_quant_config *c)
+{
+    c->method = OM_QUANT_STATIC;
+    c->format = OM_QUANT_QDQ;
+    c->calibration = OM_QUANT_MSE;
+    c->operators_to_quantize = preset_operators;
+    c->float_output_operators = preset_float_outputs;
+    c->float_readers = true;
+}
+
+int om_quant_preset_static(const char *name, struct om_quant_config *config, struct om_error *err)
+{
+    OM_TRY(om_quant_preset(name, config, err));
+    if (config->method != OM_QUANT_DYNAMIC && config->method != OM_QUANT_STATIC)
+        return om_fail(err, OM_E_USAGE, "the preset %s has no static quantization", name);
+    make_static(config);
+    return 0;
+}
+
 int om_quant_preset(const char *name, struct om_quant_config *config, struct om_error *err)
 {
     const char *names[OM_COUNT(presets) + 1] = { NULL };
@@ -129,10 +155,14 @@ int om_quant_preset(const char *name, struct om_quant_config *config, struct om_
         config->dedicated_pair = p->pairs;
         config->numbers = p->numbers;
         config->rest_float16 = p->rest_float16;
+        config->per_channel = config->constant_weights =
+            p->method == OM_QUANT_DYNAMIC || p->method == OM_QUANT_STATIC;
         if (p->bits > 0)
             config->bits = p->bits;
         if (p->block_size > 0)
             config->block_size = p->block_size;
+        if (p->method == OM_QUANT_STATIC)
+            make_static(config);
         return 0;
     }
     nearest = om_sv_nearest(om_sv_str(name), names);
@@ -325,6 +355,9 @@ static int read_quantization(struct om_arena *a, const struct om_json *q, struct
     OM_TRY(read_flag(q, "qdq_dedicated_pair", &c->dedicated_pair, err));
     OM_TRY(read_list(a, q, "nodes_to_quantize", &c->nodes_to_quantize, err));
     OM_TRY(read_list(a, q, "nodes_to_exclude", &c->nodes_to_exclude, err));
+    OM_TRY(read_flag(q, "qdq_float_readers", &c->float_readers, err));
+    OM_TRY(read_flag(q, "constant_weights", &c->constant_weights, err));
+    OM_TRY(read_list(a, q, "qdq_float_output_operators", &c->float_output_operators, err));
     return read_list(a, q, "operators_to_quantize", &c->operators_to_quantize, err);
 }
 
@@ -397,9 +430,12 @@ static void write_float16(const struct om_quant_config *c, struct om_buf *b)
 static void write_int8(const struct om_quant_config *c, struct om_buf *b)
 {
     const bool is_static = c->method == OM_QUANT_STATIC;
+    const bool more = c->float_output_operators || c->float_readers;
 
     om_buf_printf(b, "    \"activations_dtype\": \"%s\",\n", type_names[c->activations_type]);
     om_buf_printf(b, "    \"activations_symmetric\": %s,\n", flag(c->activations_symmetric));
+    if (c->constant_weights) /* Optimum has no such key */
+        om_buf_adds(b, "    \"constant_weights\": true,\n");
     om_buf_printf(b, "    \"format\": \"%s\",\n", format_names[c->format]);
     om_buf_printf(b, "    \"is_static\": %s,\n", flag(is_static));
     om_buf_printf(b, "    \"mode\": \"%s\",\n", mode_names[is_static]);
@@ -410,6 +446,10 @@ static void write_int8(const struct om_quant_config *c, struct om_buf *b)
     om_buf_printf(b, "    \"per_channel\": %s,\n", flag(c->per_channel));
     om_buf_printf(b, "    \"qdq_add_pair_to_weight\": %s,\n", flag(c->add_pair_to_weight));
     om_buf_printf(b, "    \"qdq_dedicated_pair\": %s,\n", flag(c->dedicated_pair));
+    if (more) {
+        write_list(b, "qdq_float_output_operators", c->float_output_operators);
+        om_buf_printf(b, "    \"qdq_float_readers\": %s,\n", flag(c->float_readers));
+    }
     om_buf_adds(
         b, "    \"qdq_op_type_per_channel_support_to_axis\": {\n      \"MatMul\": 1\n    },\n");
     om_buf_printf(b, "    \"reduce_range\": %s,\n", flag(c->reduce_range));

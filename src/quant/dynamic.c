@@ -388,7 +388,12 @@ static int emit_integer(struct scope *s, const struct om_doc_node *n, const char
 
 static bool fits_matmul(const struct scope *s, const struct om_doc_node *n)
 {
-    return n->n_in >= 2 && n->n_out >= 1 && (is_float(s, n->in[0]) || is_float(s, n->in[1]));
+    if (n->n_in < 2 || n->n_out < 1)
+        return false;
+    if (s->j->config->constant_weights && !is_float_weight(s, n->in[0]) &&
+        !is_float_weight(s, n->in[1]))
+        return false;
+    return is_float(s, n->in[0]) || is_float(s, n->in[1]);
 }
 
 static int do_matmul(struct scope *s, const struct om_doc_node *n)
@@ -835,12 +840,16 @@ static int read_gemm(const struct om_doc_node *n, struct gemm *m, struct om_erro
     return om_doc_attr_int(n, "transB", &m->trans_b, err);
 }
 
-static bool fits_gemm(const struct gemms *x, const struct om_doc_graph *g,
-                      const struct om_doc_node *n, struct gemm *m)
+static bool fits_gemm(const struct gemms *x, struct om_doc_graph *g, const struct om_doc_node *n,
+                      struct gemm *m)
 {
+    struct om_doc_graph *owner;
+
     if (!om_sv_is(n->op, "Gemm") || n->domain.len > 0 || n->n_in < 2 || n->n_out != 1)
         return false;
     if (!om_quant_wants_gemm(x->j, n))
+        return false;
+    if (x->j->config->constant_weights && !owned_tensor(g, n->in[1], &owner))
         return false;
     if (read_gemm(n, m, NULL) < 0 || m->alpha != 1.0f || m->beta != 1.0f || m->trans_a != 0)
         return false;

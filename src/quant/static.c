@@ -20,6 +20,7 @@ struct mark {
     int axis;    /* of weights with a scale per channel; -1: one scale */
     om_sv from;  /* SHARED: the value whose parameters it has */
     bool tensor; /* an initializer */
+    bool made;   /* a quantized node makes it and wants it quantized */
     bool gone;   /* a later step took it out */
     /* once they are known */
     float scale;
@@ -49,8 +50,10 @@ struct pass {
     struct bias *biases;
     size_t n_biases, cap_biases;
     struct om_map bias_by_name;
-    struct om_map readers; /* values to how often they are read */
-    bool *removed;         /* by node */
+    struct om_map readers;       /* values to how often they are read */
+    struct om_map makers;        /* values to the indices of nodes */
+    struct om_map float_outputs; /* operators whose outputs stay float */
+    bool *removed;               /* by node: a Relu or Clip that ranges stand for */
 };
 
 /* ---- marking ---- */
@@ -77,6 +80,14 @@ static const struct om_doc_tensor *find_tensor(const struct pass *x, om_sv name)
 static bool is_float(const struct pass *x, om_sv name)
 {
     return name.len > 0 && om_doc_types_find(x->j->types, x->g, name) == OM_Q_F32;
+}
+
+static bool is_output(const struct pass *x, om_sv name)
+{
+    for (size_t i = 0; i < x->g->outputs.len; i++)
+        if (om_sv_eq(x->g->outputs.items[i].name, name))
+            return true;
+    return false;
 }
 
 static int mark(struct pass *x, om_sv name, enum kind kind, int axis, om_sv from)
@@ -142,10 +153,23 @@ static om_sv input(const struct om_doc_node *n, uint32_t i)
     return i < n->n_in ? n->in[i] : nobody;
 }
 
+static bool keeps_outputs(const struct pass *x, const struct om_doc_node *n)
+{
+    return om_map_get(&x->float_outputs, n->op, NULL);
+}
+
+static int mark_output(struct pass *x, om_sv name)
+{
+    OM_TRY(mark_activation(x, name));
+    if (find_mark(x, name))
+        find_mark(x, name)->made = true;
+    return 0;
+}
+
 static int mark_outputs(struct pass *x, const struct om_doc_node *n)
 {
-    for (uint32_t i = 0; i < n->n_out; i++)
-        OM_TRY(mark_activation(x, n->out[i]));
+    for (uint32_t i = 0; i < n->n_out && !keeps_outputs(x, n); i++)
+        OM_TRY(mark_output(x, n->out[i]));
     return 0;
 }
 
@@ -207,15 +231,45 @@ static int do_gather(struct pass *x, const struct om_doc_node *n)
 /* What only moves elements has the parameters of its input. */
 static int do_move(struct pass *x, const struct om_doc_node *n)
 {
-    return find_mark(x, input(n, 0)) ? mark_shared(x, n->out[0], n->in[0]) : 0;
+    return find_mark(x, input(n, 0)) && !keeps_outputs(x, n) ? mark_shared(x, n->out[0], n->in[0])
+                                                             : 0;
 }
 
 static int do_split(struct pass *x, const struct om_doc_node *n)
 {
     OM_TRY(mark_activation(x, input(n, 0)));
-    for (uint32_t i = 0; i < n->n_out; i++)
+    for (uint32_t i = 0; i < n->n_out && !keeps_outputs(x, n); i++)
         OM_TRY(mark_shared(x, n->out[i], n->in[0]));
     return 0;
+}
+
+/* One number of an initializer; false: it is none, or not one number. */
+static bool scalar_of(const struct pass *x, om_sv name, float *value)
+{
+    const struct om_doc_tensor *const t = find_tensor(x, name);
+    struct om_weight w;
+
+    if (!t || t->type != OM_Q_F32 || t->bytes != sizeof(float) ||
+        om_doc_weight(x->j->doc, t, &w, NULL) < 0)
+        return false;
+    om_affine_load(&w, 0, 1, value);
+    return true;
+}
+
+/* What pads with zeros, or with what is there, has the parameters of its input. */
+static int do_pad(struct pass *x, const struct om_doc_node *n)
+{
+    const struct om_doc_attr *const mode = om_doc_attr(n, "mode");
+    float value = 0;
+
+    for (uint32_t i = 0; i < n->n_in; i++)
+        OM_TRY(mark_activation(x, n->in[i]));
+    if (keeps_outputs(x, n))
+        return 0;
+    if ((mode && !om_doc_attr_is(mode, "constant")) || input(n, 2).len == 0 ||
+        (scalar_of(x, n->in[2], &value) && value == 0))
+        return mark_shared(x, n->out[0], n->in[0]);
+    return mark_outputs(x, n);
 }
 
 static int do_where(struct pass *x, const struct om_doc_node *n)
@@ -223,10 +277,31 @@ static int do_where(struct pass *x, const struct om_doc_node *n)
     return is_marked(x, input(n, 1)) && is_marked(x, input(n, 2)) ? mark_outputs(x, n) : 0;
 }
 
+/* Does a range around 0 clamp as the node does? */
+static bool clamps_around_zero(const struct pass *x, const struct om_doc_node *n)
+{
+    float lo = 0, hi = 0;
+
+    if (om_sv_is(n->op, "Relu"))
+        return true;
+    return (input(n, 1).len == 0 || (scalar_of(x, n->in[1], &lo) && lo <= 0)) &&
+           (input(n, 2).len == 0 || (scalar_of(x, n->in[2], &hi) && hi >= 0));
+}
+
+/* A Relu or Clip goes where the range of its output, which its input gets, does the same; the node
+ * before gives its output then. */
 static int do_clip(struct pass *x, const struct om_doc_node *n)
 {
+    uint32_t readers = 0;
+
     if (!is_marked(x, input(n, 0)))
         return 0;
+    (void)om_map_get(&x->readers, n->in[0], &readers);
+    if (!x->j->config->activations_symmetric && readers == 1 && clamps_around_zero(x, n) &&
+        !is_output(x, n->in[0]) && om_map_get(&x->makers, n->in[0], NULL)) {
+        x->removed[n - x->g->nodes.items] = true;
+        find_mark(x, n->in[0])->gone = true;
+    }
     return mark_outputs(x, n);
 }
 
@@ -256,14 +331,23 @@ static const struct rule rules[] = {
     { "Slice", do_move },
     { "TopK", do_move },
     { "Split", do_split },
+    { "Pad", do_pad },
     { "Where", do_where },
     { "Clip", do_clip },
     { "Relu", do_clip },
 };
 
-static int mark_node(struct pass *x, const struct om_doc_node *n)
+static bool wants(const struct pass *x, const struct om_doc_node *n)
 {
     if (n->domain.len > 0 || n->n_out == 0 || !om_quant_wants(x->j, n->op, n->name))
+        return false;
+    return !x->j->config->constant_weights || !om_sv_is(n->op, "MatMul") ||
+           find_tensor(x, input(n, 0)) || find_tensor(x, input(n, 1));
+}
+
+static int mark_node(struct pass *x, const struct om_doc_node *n)
+{
+    if (!wants(x, n))
         return 0;
     x->j->converted++;
     for (size_t i = 0; i < OM_COUNT(rules); i++)
@@ -278,9 +362,7 @@ static int mark_nodes(struct pass *x)
         const struct om_doc_node *const n = &x->g->nodes.items[i];
 
         OM_TRY(om_wrap(x->j->err, mark_node(x, n), "node \"%.*s\"", OM_SV(n->name)));
-        if (n->domain.len > 0 || !om_quant_wants(x->j, n->op, n->name))
-            continue;
-        for (uint32_t k = 0; k < n->n_in; k++)
+        for (uint32_t k = 0; k < n->n_in && wants(x, n); k++)
             if (find_mark(x, n->in[k]))
                 find_mark(x, n->in[k])->readers++;
     }
@@ -359,7 +441,7 @@ static void adjust_ranges(const struct pass *x, struct om_range *ranges, size_t 
         struct om_range *in = NULL, *out = NULL;
         uint32_t readers = 0;
 
-        if (!om_sv_is(node->op, "Relu") && !om_sv_is(node->op, "Clip"))
+        if ((!om_sv_is(node->op, "Relu") && !om_sv_is(node->op, "Clip")) || !wants(x, node))
             continue;
         if (node->n_in == 0 || node->n_out == 0 ||
             !om_map_get(&x->readers, node->in[0], &readers) || readers != 1)
@@ -518,14 +600,6 @@ static int add_pair(struct pass *x, const struct mark *m, om_sv from, om_sv to, 
                     m->scale_name, m->zero_name, to, -1);
 }
 
-static bool is_output(const struct pass *x, om_sv name)
-{
-    for (size_t i = 0; i < x->g->outputs.len; i++)
-        if (om_sv_eq(x->g->outputs.items[i].name, name))
-            return true;
-    return false;
-}
-
 /* Consumers with a pair each, which is made when they ask. */
 static bool is_dedicated(const struct pass *x, const struct mark *m)
 {
@@ -624,6 +698,12 @@ static int place_bias(struct pass *x, struct bias *b)
                     names[1], names[2], b->out, scales > 1 ? 0 : -1);
 }
 
+/* A value that is quantized for its readers alone: others may have it as it is. */
+static bool keeps_float(const struct pass *x, const struct mark *m)
+{
+    return x->j->config->float_readers && m->kind == ACTIVATION && !m->tensor && !m->made;
+}
+
 /* What a node reads in place of a value. */
 static int read_value(struct pass *x, om_sv *name, bool wanted)
 {
@@ -640,7 +720,7 @@ static int read_value(struct pass *x, om_sv *name, bool wanted)
         return 0;
     if (m->tensor && !m->placed)
         OM_TRY(place_weight(x, m));
-    if (!m->placed)
+    if (!m->placed || (!wanted && keeps_float(x, m)))
         return 0;
     if (!m->tensor && is_dedicated(x, m)) {
         if (!wanted)
@@ -658,7 +738,7 @@ static int read_value(struct pass *x, om_sv *name, bool wanted)
 static int rewrite_node(struct pass *x, const struct om_doc_node *old)
 {
     struct om_arena *const a = x->j->arena;
-    const bool wanted = old->domain.len == 0 && om_quant_wants(x->j, old->op, old->name);
+    const bool wanted = wants(x, old);
     struct om_doc_node n = *old, *copy;
 
     n.in = om_arena_copy(a, old->in, old->n_in * sizeof(om_sv));
@@ -695,7 +775,28 @@ static int rewrite_graph(struct pass *x)
         OM_TRY(finish_activation(x, m, made));
     }
     for (size_t i = 0; i < old.len; i++)
-        OM_TRY(rewrite_node(x, &old.items[i]));
+        if (!x->removed[i])
+            OM_TRY(rewrite_node(x, &old.items[i]));
+    return 0;
+}
+
+/* The makers of what removed nodes read give what those gave. */
+static int bypass_removed(struct pass *x)
+{
+    for (size_t i = 0; i < x->g->nodes.len; i++) {
+        const struct om_doc_node *const n = &x->g->nodes.items[i];
+        struct om_doc_node *maker;
+        uint32_t at = 0;
+
+        if (!x->removed[i] || !om_map_get(&x->makers, n->in[0], &at))
+            continue;
+        maker = &x->g->nodes.items[at];
+        for (uint32_t k = 0; k < maker->n_out; k++)
+            if (om_sv_eq(maker->out[k], n->in[0]))
+                maker->out[k] = n->out[0];
+        if (om_map_put(&x->makers, n->out[0], at) < 0)
+            return om_quant_no_memory(x->j);
+    }
     return 0;
 }
 
@@ -704,7 +805,14 @@ static int rewrite_graph(struct pass *x)
 static int prepare(struct pass *x)
 {
     struct om_doc_graph *const g = x->g;
+    const char *const *const stay = x->j->config->float_output_operators;
 
+    x->removed = om_arena_array(x->j->arena, g->nodes.len + 1, sizeof(*x->removed));
+    if (!x->removed)
+        return om_quant_no_memory(x->j);
+    for (size_t i = 0; stay && stay[i]; i++)
+        if (om_map_put(&x->float_outputs, om_sv_str(stay[i]), 0) < 0)
+            return om_quant_no_memory(x->j);
     for (size_t i = 0; i < g->tensors.len; i++)
         if (om_map_put(&x->tensors, g->tensors.items[i].name, (uint32_t)i) < 0)
             return om_quant_no_memory(x->j);
@@ -723,6 +831,9 @@ static int prepare(struct pass *x)
             if (om_map_put(&x->readers, n->in[k], count + 1) < 0)
                 return om_quant_no_memory(x->j);
         }
+        for (uint32_t k = 0; k < n->n_out; k++)
+            if (om_map_put(&x->makers, n->out[k], (uint32_t)i) < 0)
+                return om_quant_no_memory(x->j);
     }
     return 0;
 }
@@ -738,6 +849,7 @@ static int run(struct pass *x)
     OM_TRY(collect_ranges(x, j->dir, j->samples, &ranges, &n));
     adjust_ranges(x, ranges, n);
     OM_TRY(set_params(x, ranges, n));
+    OM_TRY(bypass_removed(x));
     return rewrite_graph(x);
 }
 
@@ -760,6 +872,8 @@ int om_quant_static(struct om_quant_job *j)
     om_map_release(&x.by_name);
     om_map_release(&x.bias_by_name);
     om_map_release(&x.readers);
+    om_map_release(&x.makers);
+    om_map_release(&x.float_outputs);
     free(x.marks);
     free(x.biases);
     return rc;

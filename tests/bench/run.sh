@@ -12,6 +12,7 @@ if [ -z "${OPTIMUM_VENV:-}" ] && [ -f "$build/interop/venv/made" ]; then
     OPTIMUM_VENV=$build/interop/venv
     export OPTIMUM_VENV
 fi
+"$here/../../tools/fetch-minilm.sh" "$build" || echo "without MiniLM"
 unset TRANSFORMERS_VERBOSITY FORCE_ONNX_EXTERNAL_DATA
 export OPTIMUM_ORT_LIBRARY="${OPTIMUM_ORT_LIBRARY:-$build/lib}" CUDA_VISIBLE_DEVICES='' HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1
 exec python3 "$here/bench.py" "$build" "$here/../data/full-size"
