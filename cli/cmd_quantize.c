@@ -80,6 +80,8 @@ static int choose_config(struct cli *cli, struct args *a)
             n);
     if (a->float16 && (preset || a->o.config_file))
         return cli_usage_error(cli, "--float16 does not go with --%s", preset ? preset : "config");
+    if (!preset && (a->as_optimum || a->is_static))
+        return cli_usage_error(cli, "--as_optimum and --static go with an int8 preset");
     if (a->as_optimum && (a->is_static || a->tensorrt))
         return cli_usage_error(cli, "--as_optimum: Optimum's command line quantizes dynamically; "
                                     "give its static configurations as --config");
@@ -145,7 +147,8 @@ static int quantize(struct cli *cli, struct args *a)
 
 int cmd_quantize(struct cli *cli, int argc, char **argv)
 {
-    struct args a = { .o = OM_QUANTIZE_OPTS_INIT, .config = OM_QUANT_CONFIG_INIT,
+    struct args a = { .o = OM_QUANTIZE_OPTS_INIT,
+                      .config = OM_QUANT_CONFIG_INIT,
                       .calibration = -1 };
     int status;
     const struct opt opts[] = {

@@ -69,8 +69,9 @@ struct om_quant_config {
     bool symmetric;     /* without zero points */
     int accuracy_level; /* 0: not said; 1 float32, 2 float16, 3 bfloat16, 4 int8 activations */
     enum om_quant_search search;
-    enum om_quant_numbers numbers; /* FP4 and NF4: 4 bits, symmetric, RTN; block_size is 64 usually */
-    bool rest_float16;             /* everything else becomes float16, as with OM_QUANT_FLOAT16 */
+    enum om_quant_numbers
+        numbers;       /* FP4 and NF4: 4 bits, symmetric, RTN; block_size is 64 usually */
+    bool rest_float16; /* everything else becomes float16, as with OM_QUANT_FLOAT16 */
 
     /* float16 */
     bool convert_io; /* inputs and outputs become float16, too */

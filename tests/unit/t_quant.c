@@ -493,6 +493,12 @@ static void configurations(struct test *t)
     CHECK_INT(t, om_quant_preset("avx51", &c, &err), OM_E_USAGE);
     CHECK_STR(t, om_error_text(&err), "no preset is called \"avx51\"; did you mean \"avx512\"?");
     om_error_release(&err);
+    CHECK_INT(t, om_quant_preset_static("int4", &c, &err), OM_E_USAGE);
+    CHECK_STR(t, om_error_text(&err), "the preset int4 has no static quantization");
+    om_error_release(&err);
+    CHECK_OK(t, om_quant_preset_static("avx2", &c, &err), &err);
+    CHECK(t, c.method == OM_QUANT_STATIC && c.format == OM_QUANT_QDQ && c.per_channel);
+    CHECK(t, c.weights_type == OM_QUANT_UINT8 && c.float_output_operators && c.constant_weights);
     om_arena_release(&a);
 }
 
@@ -522,11 +528,20 @@ static void ranges(struct test *t)
     r = (struct om_range){ .lo = -0.1f, .hi = 1.0f };
     om_calibrate_percentile(bins, 100, 1.0f, 99.9, false, &r);
     CHECK(t, r.hi < 0.5f && r.lo == -0.1f);
+    /* The least squared error: many near 0 outweigh few far away, and the reverse. */
+    r = (struct om_range){ .lo = -0.1f, .hi = 1.0f };
+    om_calibrate_mse(bins, 100, 1.0f, false, &r);
+    CHECK(t, r.hi < 1.0f && r.hi > 0.5f && r.lo >= -0.1f && r.lo < 0);
+    bins[99] = 1000;
+    r = (struct om_range){ .lo = -0.1f, .hi = 1.0f };
+    om_calibrate_mse(bins, 100, 1.0f, true, &r);
+    CHECK(t, r.lo == -1.0f && r.hi == 1.0f);
     /* Nothing was seen. */
     memset(bins, 0, sizeof(bins));
     r = (struct om_range){ .lo = -0.5f, .hi = 0.25f };
     om_calibrate_percentile(bins, 100, 0.5f, 99.9, true, &r);
     om_calibrate_entropy(bins, 100, 0.5f, 8, &r);
+    om_calibrate_mse(bins, 100, 0.5f, false, &r);
     CHECK(t, r.lo <= 0 && r.hi >= 0);
 }
 

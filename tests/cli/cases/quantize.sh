@@ -4,11 +4,20 @@ $CLI export onnx -q --model ckpt --task text-classification --no-validation onnx
 $CLI onnxruntime quantize --onnx_model onnx --avx2 -o out
 ls out
 cat out/ort_config.json
-echo "--- per channel, from a configuration, in a file of its own"
-sed -e 's/"per_channel": false/"per_channel": true/' -e 's/"QUInt8",$/&/' out/ort_config.json >config.json
+echo "--- as Optimum's command line, and from its configuration, in a file of its own"
+$CLI onnxruntime quantize -q --onnx_model onnx --avx2 --as_optimum -o optimum
+diff out/ort_config.json optimum/ort_config.json
+sed -e 's/"per_channel": false/"per_channel": true/' -e 's/"QUInt8",$/&/' optimum/ort_config.json >config.json
 $CLI onnxruntime quantize -q --onnx_model onnx/model.onnx -c config.json --use_external_data_format -o out2
 ls out2
 grep -c per_channel.*true out2/ort_config.json
+echo "--- static"
+$CLI onnxruntime quantize -q --onnx_model onnx --tensorrt --calibration_samples 2 -o trt 2>&1
+cat trt/ort_config.json
+$CLI onnxruntime quantize -q --onnx_model onnx --avx2 --static --calibration_method percentile -o static 2>&1
+diff trt/ort_config.json static/ort_config.json
+status $CLI onnxruntime quantize --onnx_model onnx --tensorrt --as_optimum -o no
+status $CLI onnxruntime quantize --onnx_model onnx --int4 --static -o no
 echo "--- refused"
 status $CLI onnxruntime quantize --onnx_model onnx -o out
 status $CLI onnxruntime quantize --onnx_model onnx --avx2 --arm64 -o out
