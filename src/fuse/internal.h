@@ -35,6 +35,13 @@ struct fuse {
     struct om_doc_graph *g; /* at work */
     struct om_map makers;   /* of g: names to indices of nodes */
     struct om_map ports;    /* of g: outputs and inputs */
+
+    struct om_doc_node **fresh; /* nodes that g gets; in makers they follow those that it has */
+    size_t n_fresh, cap_fresh;
+    bool unsorted; /* a node gives what another one gave */
+    struct om_map notes; /* of g: what was made of a name for others, as fz_note() says */
+    om_sv *noted;
+    size_t n_noted, cap_noted;
 };
 
 int fz_no_memory(struct fuse *f);
@@ -52,6 +59,17 @@ bool fz_is_output(const struct fuse *f, om_sv name);
 int fz_become(struct fuse *f, struct om_doc_node *n, const char *domain, const char *op,
               const om_sv *in, uint32_t n_in);
 void fz_kill(struct fuse *f, struct om_doc_node *n); /* its outputs have another maker, or no use */
+/* A node that g gets, which gives out. NULL: memory is short. */
+struct om_doc_node *fz_add(struct fuse *f, const char *domain, const char *op, const om_sv *in,
+                           uint32_t n_in, om_sv out);
+int fz_merge(struct fuse *f, struct om_doc_graph *g); /* the added nodes, all in order */
+/* n, which is of g, gives out as its output i (at most 4). */
+int fz_put_output(struct fuse *f, struct om_doc_node *n, uint32_t i, om_sv out);
+/* What was made of name already, under a key of this graph; an empty name: nothing. */
+om_sv fz_noted(const struct fuse *f, om_sv key);
+int fz_note(struct fuse *f, om_sv key, om_sv made);
+/* name is computed from what, directly or not. */
+int fz_depends(struct fuse *f, om_sv name, om_sv what, bool *yes);
 bool fz_is_dead(const struct om_doc_node *n);
 /* Whoever reads name reads target from now on; by fz_resolve(), in g and the graphs below
  * it: others may use the same names for other values. */
@@ -65,11 +83,15 @@ void fz_sweep(struct fuse *f, struct om_doc_graph *g);
 int fz_drop(struct fuse *f, struct om_doc_node *n, om_sv target);
 int fz_reread(struct fuse *f, struct om_doc_node *n, uint32_t i, om_sv name); /* input i is name */
 int fz_new_name(struct fuse *f, const char *stem, om_sv *name);
+/* The same for a value: of base, with a word of what it is. Empty: memory is short. */
+om_sv fz_name(struct fuse *f, om_sv base, const char *what);
 /* The name of an initializer with these elements, in the outermost graph. */
 int fz_add_ints(struct fuse *f, const int64_t *v, size_t n, om_sv *name);
 
 /* ---- match.c: questions about a name ---- */
 
+/* The node of g that makes name, whatever it is. */
+struct om_doc_node *fz_maker(const struct fuse *f, om_sv name);
 /* The node of g that makes name as its first output from at least one input, and is such an
  * operator of the default domain. */
 struct om_doc_node *fz_made_by(const struct fuse *f, om_sv name, const char *op);
@@ -78,6 +100,8 @@ bool fz_is(const struct om_doc_node *n, const char *domain, const char *op);
 const struct om_doc_tensor *fz_const(const struct fuse *f, om_sv name);
 /* name is not computed in g. */
 bool fz_is_outer(const struct fuse *f, om_sv name);
+/* The first element of a tensor of numbers or bools that has one. */
+bool fz_first(const struct fuse *f, const struct om_doc_tensor *t, double *v);
 /* A constant of one element that has no axes, or does not add one. */
 bool fz_scalar(const struct fuse *f, om_sv name, double *v, double *tolerance);
 bool fz_is_scalar(const struct fuse *f, om_sv name, double v);
@@ -117,6 +141,7 @@ fz_rule fz_fold; /* fold.c: its inputs are constants, and so is what it gives */
 int fz_share_tensors(struct fuse *f);
 fz_rule fz_layer_norm, fz_rms_norm, fz_skip_norm;
 fz_rule fz_trim; /* results of fused nodes that nobody reads */
+fz_rule fz_attention;
 fz_rule fz_gelu, fz_quick_gelu, fz_bias_gelu, fz_approximate_gelu;
 
 #endif

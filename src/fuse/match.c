@@ -9,15 +9,26 @@ bool fz_is(const struct om_doc_node *n, const char *domain, const char *op)
     return om_sv_is(n->domain, domain) && om_sv_is(n->op, op);
 }
 
-struct om_doc_node *fz_made_by(const struct fuse *f, om_sv name, const char *op)
+struct om_doc_node *fz_maker(const struct fuse *f, om_sv name)
 {
     struct om_doc_node *n;
     uint32_t at;
 
     if (name.len == 0 || !om_map_get(&f->makers, name, &at))
         return NULL;
-    n = &f->g->nodes.items[at];
-    return n->n_in > 0 && n->n_out > 0 && om_sv_eq(n->out[0], name) && fz_is(n, "", op) ? n : NULL;
+    n = at < f->g->nodes.len ? &f->g->nodes.items[at] : f->fresh[at - f->g->nodes.len];
+    for (uint32_t i = 0; i < n->n_out; i++)
+        if (om_sv_eq(n->out[i], name))
+            return n;
+    return NULL;
+}
+
+struct om_doc_node *fz_made_by(const struct fuse *f, om_sv name, const char *op)
+{
+    struct om_doc_node *const n = fz_maker(f, name);
+
+    return n && n->n_in > 0 && n->n_out > 0 && om_sv_eq(n->out[0], name) && fz_is(n, "", op) ? n
+                                                                                             : NULL;
 }
 
 static bool is_input(const struct om_doc_graph *g, om_sv name)
@@ -50,15 +61,20 @@ bool fz_is_outer(const struct fuse *f, om_sv name)
 
 /* ---- numbers ---- */
 
-static bool first_element(const struct fuse *f, const struct om_doc_tensor *t, double *v)
+bool fz_first(const struct fuse *f, const struct om_doc_tensor *t, double *v)
 {
     struct om_weight w;
+    int64_t n;
 
-    if (om_doc_weight(f->d, t, &w, NULL) < 0 || !w.data)
+    if (t->source || om_doc_weight(f->d, t, &w, NULL) < 0 || !w.data ||
+        !om_count(t->dims, t->rank, &n) || n == 0)
         return false;
     if (w.src_dtype == OM_DTYPE_NONE)
         w.src_dtype = w.dtype;
     switch (w.src_dtype) {
+    case OM_BOOL:
+        *v = *(const uint8_t *)w.data != 0;
+        return true;
     case OM_F16:
     case OM_BF16:
     case OM_F32:
@@ -76,7 +92,7 @@ bool fz_scalar(const struct fuse *f, om_sv name, double *v, double *tolerance)
 {
     const struct om_doc_tensor *const t = fz_const(f, name);
 
-    if (!t || t->rank > 1 || (t->rank == 1 && t->dims[0] != 1) || !first_element(f, t, v))
+    if (!t || t->rank > 1 || (t->rank == 1 && t->dims[0] != 1) || !fz_first(f, t, v))
         return false;
     *tolerance = t->type == FZ_F16 || t->type == 16 ? 4e-3 : 1e-6;
     return true;
