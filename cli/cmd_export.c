@@ -47,6 +47,7 @@ struct args {
     const char *quantize;
     struct om_optimize_config levels;
     const char *optimize;
+    const char *dtypes; /* of transformers.js */
     int weights, weights_dtype, linear, decoder, dtype, framework;
     int64_t opset;
     double atol;
@@ -113,6 +114,21 @@ static void finish_opts(struct args *a)
         a->o.validation = OM_VALIDATE_NEVER;
     if (a->o.weights == OM_WEIGHTS_AUTO && force != NULL && strcmp(force, "1") == 0)
         a->o.weights = OM_WEIGHTS_EXTERNAL;
+}
+
+static int run_export(struct cli *cli, struct args *a)
+{
+    struct om_error err = OM_ERROR_INIT;
+    void *list = NULL;
+    int status = CLI_OK;
+
+    if (!opt_split(a->dtypes, &list, &a->o.transformersjs_dtypes))
+        om_fail(&err, OM_E_NOMEM, "out of memory");
+    a->o.transformersjs = a->o.transformersjs || a->dtypes != NULL;
+    if (err.code != 0 || om_export_run(cli->ctx, &a->o, &err) < 0)
+        status = cli_report(cli, &err);
+    free(list);
+    return status;
 }
 
 int cmd_export_onnx(struct cli *cli, int argc, char **argv)
@@ -195,9 +211,14 @@ int cmd_export_onnx(struct cli *cli, int argc, char **argv)
         OPT_FLAG(0, "triton", &a.o.triton,
                  "make OUTPUT a model of a Triton repository: OUTPUT/1/model.onnx and "
                  "OUTPUT/config.pbtxt; its name is the model's"),
-        OPT_FLAG(0, "transformersjs", &a.o.transformersjs,
-                 "the layout of transformers.js: the models in OUTPUT/onnx, each also for its "
-                 "dtypes fp16, q8 and q4"),
+        OPT_FLAG(
+            0, "transformersjs", &a.o.transformersjs,
+            "the layout of transformers.js: the models in OUTPUT/onnx, each also for its other "
+            "dtypes"),
+        OPT_STR(0, "transformersjs-dtypes", &a.dtypes, "LIST",
+                "the same for these dtypes only, with commas: fp16, q8, int8, uint8, q4, q4f16, "
+                "bnb4",
+                0),
         OPT_STR(0, "report", &a.o.report, "FILE.html",
                 "what --quantize, --optimize and --transformersjs changed, as a page: tables, and "
                 "plots of the layers and their errors",
@@ -290,7 +311,5 @@ int cmd_export_onnx(struct cli *cli, int argc, char **argv)
             om_optimize_for_cpu(&a.levels);
         a.o.optimize = &a.levels;
     }
-    if (om_export_run(cli->ctx, &a.o, &err) < 0)
-        return cli_report(cli, &err);
-    return CLI_OK;
+    return run_export(cli, &a);
 }

@@ -103,40 +103,15 @@ static int choose_config(struct cli *cli, struct args *a)
     return 0;
 }
 
-/* Parts of text between commas, as a list that ends with NULL: *buffer holds both. False: out of
- * memory. */
-static bool split(const char *text, void **buffer, const char *const **list)
-{
-    const size_t len = text ? strlen(text) : 0;
-    const char **parts;
-    char *copy;
-    size_t n = 0;
-
-    *buffer = NULL;
-    if (len == 0)
-        return true;
-    parts = malloc((len + 2) * sizeof(*parts) + len + 1);
-    if (!parts)
-        return false;
-    copy = memcpy(parts + len + 2, text, len + 1);
-    for (char *rest = copy, *part; (part = strsep(&rest, ",")) != NULL;)
-        if (part[0] != '\0')
-            parts[n++] = part;
-    parts[n] = NULL;
-    *buffer = parts;
-    *list = parts;
-    return true;
-}
-
 static int quantize(struct cli *cli, struct args *a)
 {
     struct om_error err = OM_ERROR_INIT;
     void *buffers[3] = { NULL };
     int status = CLI_OK;
 
-    if (!split(a->only, &buffers[0], &a->config.nodes_to_quantize) ||
-        !split(a->exclude, &buffers[1], &a->config.nodes_to_exclude) ||
-        !split(a->blocked, &buffers[2], &a->config.op_block_list))
+    if (!opt_split(a->only, &buffers[0], &a->config.nodes_to_quantize) ||
+        !opt_split(a->exclude, &buffers[1], &a->config.nodes_to_exclude) ||
+        !opt_split(a->blocked, &buffers[2], &a->config.op_block_list))
         om_fail(&err, OM_E_NOMEM, "out of memory");
     if (err.code != 0 || om_quantize_run(cli->ctx, &a->o, &err) < 0)
         status = cli_report(cli, &err);

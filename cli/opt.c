@@ -398,3 +398,26 @@ bool opt_given(int argc, char **argv, const char *name)
             return true;
     return false;
 }
+
+bool opt_split(const char *text, void **buffer, const char *const **list)
+{
+    const size_t len = text ? strlen(text) : 0;
+    const char **parts;
+    char *copy;
+    size_t n = 0;
+
+    *buffer = NULL;
+    if (len == 0)
+        return true;
+    parts = malloc((len + 2) * sizeof(*parts) + len + 1);
+    if (!parts)
+        return false;
+    copy = memcpy(parts + len + 2, text, len + 1);
+    for (char *rest = copy, *part; (part = strsep(&rest, ",")) != NULL;)
+        if (part[0] != '\0')
+            parts[n++] = part;
+    parts[n] = NULL;
+    *buffer = parts;
+    *list = parts;
+    return true;
+}

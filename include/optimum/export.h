@@ -99,9 +99,11 @@ struct om_export_opts {
     /* out_dir becomes a model of a Triton repository: its version folder 1 has the files, config.pbtxt beside it says what
      * goes in and out, batches included. Of models of one file. */
     bool triton;
-    /* The layout of transformers.js: the models in out_dir/onnx, each also as float16, int8 and int4 (STEM_fp16.onnx,
-     * STEM_quantized.onnx, STEM_q4.onnx), everything else in out_dir. */
+    /* The layout of transformers.js: the models in out_dir/onnx, each also for its other dtypes (STEM_fp16.onnx,
+     * STEM_quantized.onnx of q8, STEM_int8.onnx, STEM_uint8.onnx, STEM_q4.onnx, STEM_q4f16.onnx, STEM_bnb4.onnx), everything
+     * else in out_dir. Tensors of models above 2 GiB, or of all with weights external, lie beside each model. */
     bool transformersjs;
+    const char *const *transformersjs_dtypes; /* "q8", "q4" ..., ended by NULL; NULL: all seven */
     /* What quantize, optimize and transformersjs changed, as a page: an .html file, see <optimum/quantize.h>; NULL: none. */
     const char *report;
     bool compare;            /* run the changed files and the reference on the example inputs, log how outputs differ */

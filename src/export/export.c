@@ -14,9 +14,12 @@ static void job_release(struct om_job *job)
         om_graph_free(job->files[i].built);
         om_graph_free(job->files[i].lowered);
     }
-    for (size_t i = 0; i < job->n_asides; i++)
-        om_out_abort(&job->asides[i].out);
+    for (size_t i = 0; i < job->n_asides; i++) {
+        om_out_abort(&job->asides[i]->out);
+        free(job->asides[i]);
+    }
     free(job->asides);
+    free(job->externals);
     om_quant_report_free(job->report);
     om_onnx_data_free(job->data);
     om_out_abort(&job->data_out);

@@ -266,7 +266,7 @@ int om_job_genai_stage(struct om_job *job, struct om_error *err)
                                         .config = om_arena_str(&job->arena, job->config.text) };
     struct om_buf text = OM_BUF_INIT(1u << 20);
     struct om_generation_config *c = NULL;
-    struct om_out *out = NULL;
+    struct om_job_aside *out = NULL;
     int rc;
 
     if (!info.config)
@@ -283,7 +283,7 @@ int om_job_genai_stage(struct om_job *job, struct om_error *err)
     if (rc == 0)
         rc = om_job_add_aside(job, job->companion_dir, CONFIG_NAME, &out, err);
     if (rc == 0)
-        rc = om_out_write(out, text.ptr, text.len, err);
+        rc = om_out_write(&out->out, text.ptr, text.len, err);
     om_generation_config_free(c);
     om_buf_release(&text);
     return rc;

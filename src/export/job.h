@@ -34,6 +34,13 @@ struct om_job_file {
 struct om_job_aside {
     struct om_out out;
     bool weights; /* the models point into it */
+    bool model;   /* it points into others: published after them */
+};
+
+/* A model whose tensors lie in files of their own, with --transformersjs. */
+struct om_job_external {
+    const char *name; /* "model_fp16.onnx" */
+    unsigned files;
 };
 
 struct om_job {
@@ -65,8 +72,10 @@ struct om_job {
     struct om_out data_out; /* model.onnx_data */
     const char *data_name;
     struct om_onnx_data *data;
-    struct om_job_aside *asides;
+    struct om_job_aside **asides;
     size_t n_asides, cap_asides;
+    struct om_job_external *externals;
+    size_t n_externals, cap_externals;
 };
 
 #define OM_GENERATION_MAX 23
@@ -87,12 +96,18 @@ int om_pad_token_find(struct om_job *job, int64_t *id, struct om_error *err);
 int om_job_read_scheme(struct om_job *job, struct om_error *err);
 int om_job_open_packed(struct om_job *job, struct om_error *err);
 
-/* --transformersjs (variants.c): models go to a folder of their own, with others made of them. */
+/* --transformersjs (variants.c): models go to a folder of their own, with others made of them;
+ * tensors of large ones lie in files of their own, NAME.onnx_data, NAME.onnx_data_1 ... */
 int om_job_variants_open(struct om_job *job, struct om_export_opts *opts, struct om_error *err);
 int om_job_stage_variants(struct om_job *job, struct om_error *err);
-/* A file that is published with the models; *out is valid until the next one (publish.c). */
-int om_job_add_aside(struct om_job *job, const char *dir, const char *name, struct om_out **out,
-                     struct om_error *err);
+/* The model itself, where its weights are external. */
+int om_job_stage_split(struct om_job *job, struct om_job_file *f, const struct om_onnx_opts *onnx,
+                       struct om_error *err);
+/* The transformers.js_config that says which models have such files; NULL: none is needed. */
+int om_job_variants_config(struct om_job *job, const char **json, struct om_error *err);
+/* A file that is published with the models (publish.c); it lives as long as the job. */
+int om_job_add_aside(struct om_job *job, const char *dir, const char *name,
+                     struct om_job_aside **out, struct om_error *err);
 
 /* What was changed in the files, as a page and in numbers (compare.c): after they have names. */
 int om_job_compare(struct om_job *job, struct om_error *err);

@@ -25,10 +25,13 @@ static struct om_job_aside *add_aside(struct om_job *job)
 {
     struct om_job_aside *aside;
 
-    if (!om_grow(&job->asides, &job->cap_asides, job->n_asides + 1, sizeof(*job->asides)))
+    if (!om_grow(&job->asides, &job->cap_asides, job->n_asides + 1, sizeof(struct om_job_aside *)))
         return NULL;
-    aside = &job->asides[job->n_asides++];
-    *aside = (struct om_job_aside){ .out = OM_OUT_INIT };
+    aside = calloc(1, sizeof(*aside)); /* not of the arena, which is rewound now and then */
+    if (!aside)
+        return NULL;
+    aside->out = (struct om_out)OM_OUT_INIT;
+    job->asides[job->n_asides++] = aside;
     return aside;
 }
 
@@ -84,7 +87,7 @@ static int stage_weights_file(struct om_job *job, const struct om_file *file, st
 
 static int stage_data(struct om_job *job, struct om_error *err)
 {
-    if (job->weights == OM_WEIGHTS_EMBEDDED)
+    if (job->weights == OM_WEIGHTS_EMBEDDED || job->variants)
         return 0;
     OM_TRY(om_out_open(&job->data_out, job->opts->out_dir, job->data_name, job->ctx, err));
     OM_TRY(om_onnx_data_new(&job->arena, &job->data_out, job->data_name, &job->data, err));
@@ -114,7 +117,9 @@ static int stage_model(struct om_job *job, struct om_job_file *f, struct om_erro
     const char *name = om_part_file(f->part);
 
     OM_TRY(om_out_open(&f->out, job->opts->out_dir, name, job->ctx, err));
-    if (is_changed(job)) {
+    if (job->variants && job->weights == OM_WEIGHTS_EXTERNAL) {
+        OM_TRY(om_job_stage_split(job, f, &opts, err));
+    } else if (is_changed(job)) {
         const struct om_quant_output o = {
             .name = name,
             .out = &f->out,
@@ -144,24 +149,24 @@ static bool data_written(const struct om_job *job)
 
 /* ---- configuration and companions ---- */
 
-int om_job_add_aside(struct om_job *job, const char *dir, const char *name, struct om_out **out,
-                     struct om_error *err)
+int om_job_add_aside(struct om_job *job, const char *dir, const char *name,
+                     struct om_job_aside **out, struct om_error *err)
 {
     struct om_job_aside *aside = add_aside(job);
 
     if (aside == NULL)
         return oom(err);
     OM_TRY(om_out_open(&aside->out, dir, name, job->ctx, err));
-    *out = &aside->out;
+    *out = aside;
     return 0;
 }
 
 static int stage_bytes(struct om_job *job, const char *name, om_sv bytes, struct om_error *err)
 {
-    struct om_out *out = NULL;
+    struct om_job_aside *aside = NULL;
 
-    OM_TRY(om_job_add_aside(job, job->companion_dir, name, &out, err));
-    return om_out_write(out, bytes.ptr, bytes.len, err);
+    OM_TRY(om_job_add_aside(job, job->companion_dir, name, &aside, err));
+    return om_out_write(&aside->out, bytes.ptr, bytes.len, err);
 }
 
 /* The chat templates that have a directory of their own. */
@@ -211,7 +216,7 @@ static size_t patch_dtype(const struct om_job *job, struct om_json_patch *patch)
  * given pad token, and null for what moved to generation_config.json. */
 static int stage_config(struct om_job *job, const struct om_generation *g, struct om_error *err)
 {
-    struct om_json_patch patches[3 + OM_GENERATION_MAX];
+    struct om_json_patch patches[4 + OM_GENERATION_MAX];
     struct om_buf text = OM_BUF_INIT(SMALL_FILE_MAX);
     char pad[32];
     size_t n = 0;
@@ -224,6 +229,13 @@ static int stage_config(struct om_job *job, const struct om_generation *g, struc
     if (job->pad_given) {
         snprintf(pad, sizeof(pad), "%" PRId64, job->config.pad_token_id);
         patches[n++] = (struct om_json_patch){ "pad_token_id", pad };
+    }
+    if (job->variants) {
+        const char *js = NULL;
+
+        OM_TRY(om_job_variants_config(job, &js, err));
+        if (js)
+            patches[n++] = (struct om_json_patch){ "transformers.js_config", js };
     }
     for (size_t i = 0; i < g->n; i++)
         patches[n++] = (struct om_json_patch){ g->moved[i].key, "null" };
@@ -430,7 +442,7 @@ static bool writes_part(const struct om_job *job, enum om_part part)
 static bool replaces_weights(const struct om_job *job)
 {
     for (size_t i = 0; i < job->n_asides; i++)
-        if (job->asides[i].weights)
+        if (job->asides[i]->weights)
             return true;
     return data_written(job);
 }
@@ -442,6 +454,8 @@ static int remove_old_models(struct om_job *job, struct om_error *err)
     for (int part = 0; part < OM_PART_COUNT; part++)
         if (all || writes_part(job, (enum om_part)part))
             OM_TRY(remove_file(job, om_part_file((enum om_part)part), err));
+    for (size_t i = 0; i < job->n_externals; i++)
+        OM_TRY(remove_file(job, job->externals[i].name, err));
     return 0;
 }
 
@@ -455,8 +469,10 @@ int om_job_publish(struct om_job *job, struct om_error *err)
         OM_TRY(om_out_commit(&job->data_out, durable, err));
     else
         om_out_abort(&job->data_out);
-    for (size_t i = 0; i < job->n_asides; i++)
-        OM_TRY(om_out_commit(&job->asides[i].out, durable, err));
+    for (int models = 0; models < 2; models++)
+        for (size_t i = 0; i < job->n_asides; i++)
+            if (job->asides[i]->model == (models == 1))
+                OM_TRY(om_out_commit(&job->asides[i]->out, durable, err));
     for (size_t i = 0; i < job->n_files; i++)
         OM_TRY(om_out_commit(&job->files[i].out, durable, err));
     return 0;

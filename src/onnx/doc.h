@@ -239,6 +239,10 @@ struct om_doc_write_opts {
         *data; /* receives tensors of at least external_min bytes; NULL: all in the file */
     const char *location; /* the name that the model refers to it by */
     uint64_t external_min;
+    /* With next: another file where a tensor would make this one larger than data_max. */
+    uint64_t data_max;
+    int (*next)(void *user, struct om_out **data, const char **location, struct om_error *err);
+    void *user;
 };
 
 /* Size of the file with all tensors in it. UINT64_MAX when memory is short. */

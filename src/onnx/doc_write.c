@@ -30,6 +30,8 @@ struct splice {
 struct writer {
     struct om_doc *d;
     const struct om_doc_write_opts *opts;
+    struct om_out *data; /* of the options, or the newest of next() */
+    const char *location;
     struct om_buf buf;
     struct splice *splices;
     size_t n_splices, cap_splices;
@@ -161,14 +163,25 @@ static void put_entry(struct om_buf *b, const char *key, const char *value)
     om_wire_end(b, entry);
 }
 
+/* Room for len bytes: in the data file, or in another one. */
+static int find_room(struct writer *w, uint64_t len)
+{
+    OM_TRY(om_out_pad(w->data, 64, w->err));
+    if (!w->opts->next || w->data->pos == 0 || w->data->pos + len <= w->opts->data_max)
+        return 0;
+    OM_TRY(om_out_flush(w->data, w->err));
+    return w->opts->next(w->opts->user, &w->data, &w->location, w->err);
+}
+
 static int put_place(struct writer *w, const struct span *span, const struct om_doc_tensor *made)
 {
-    struct om_out *const data = w->opts->data;
     const uint64_t len = made ? made->bytes : span->len;
+    struct om_out *data;
     char number[24];
 
-    OM_TRY(om_out_pad(data, 64, w->err));
-    put_entry(&w->buf, "location", w->opts->location);
+    OM_TRY(find_room(w, len));
+    data = w->data;
+    put_entry(&w->buf, "location", w->location);
     snprintf(number, sizeof(number), "%" PRIu64, data->pos);
     put_entry(&w->buf, "offset", number);
     snprintf(number, sizeof(number), "%" PRIu64, len);
@@ -348,7 +361,12 @@ uint64_t om_doc_size(struct om_doc *d)
 int om_doc_write(struct om_doc *d, const struct om_doc_write_opts *opts, struct om_out *out,
                  struct om_error *err)
 {
-    struct writer w = { .d = d, .opts = opts, .buf = OM_BUF_INIT(OM_ONNX_FILE_MAX), .err = err };
+    struct writer w = { .d = d,
+                        .opts = opts,
+                        .data = opts->data,
+                        .location = opts->location,
+                        .buf = OM_BUF_INIT(OM_ONNX_FILE_MAX),
+                        .err = err };
     int rc = put_model(&w);
 
     if (rc == 0 && w.buf.len + w.payload > OM_ONNX_FILE_MAX)

@@ -21,18 +21,29 @@ void om_quant_report_free(struct om_quant_report *r); /* accepts NULL */
 int om_quant_report_write(const struct om_quant_report *r, const char *path, bool durable,
                           struct om_error *err);
 
+/* Files of tensors that are opened as they are needed. */
+struct om_quant_split {
+    bool always;  /* else only of a model that is too large for one file */
+    uint64_t max; /* bytes of one, but for a single tensor that is larger */
+    /* The next file, and its name in the model. */
+    int (*next)(void *user, struct om_out **data, const char **location, struct om_error *err);
+    void *user;
+};
+
 /* Where a model goes. data: receives the large tensors; NULL: all are in the file. */
 struct om_quant_output {
     const char *name; /* in messages */
     struct om_out *out, *data;
-    const char *location; /* how the model calls data's file */
+    const char *location;               /* how the model calls data's file */
+    const struct om_quant_split *split; /* in place of data; NULL: none */
     /* Layers that the checkpoint holds quantized: their products, and no others, are written with
      * the numbers they have, by a configuration of om_quant_packed_config(). NULL: quantize. */
     const struct om_packed_set *packed;
     struct om_quant_report *report; /* receives what changed; NULL: it is logged only */
 };
 
-/* What is done to a model before it is written; NULL: not that. Optimizations come first. */
+/* What is done to a model before it is written; NULL: not that. Optimizations come first. Neither:
+ * it is only written. */
 struct om_quant_how {
     const struct om_optimize_config *optimize;
     const struct om_quant_config *quantize;

@@ -140,24 +140,38 @@ static int run_steps(struct om_quant_job *j, const struct om_quant_how *how, con
  * are those of the last step. */
 static int close_steps(struct om_quant_job *j, struct om_quant_file *f[2])
 {
-    OM_TRY(om_quant_report_layers(f[1] ? f[1] : f[0], j, j->err));
+    if (f[0] || f[1])
+        OM_TRY(om_quant_report_layers(f[1] ? f[1] : f[0], j, j->err));
     for (int i = 0; i < 2; i++)
         if (f[i])
             om_quant_report_log(j->ctx, f[i]);
     return 0;
 }
 
+static int open_split(struct om_quant_job *j, const struct om_quant_split *split,
+                      struct om_doc_write_opts *w)
+{
+    if (!split->always && om_doc_size(j->doc) <= INT32_MAX)
+        return 0;
+    w->data_max = split->max;
+    w->next = split->next;
+    w->user = split->user;
+    return split->next(split->user, &w->data, &w->location, j->err);
+}
+
 static int change_shell(const struct om_quant_output *o, struct om_quant_job *j,
                         const struct om_quant_how *how, const struct om_file *shell,
                         const struct om_graph *g, struct om_quant_report *report)
 {
-    const struct om_doc_write_opts w = { .data = o->data,
-                                         .location = o->location,
-                                         .external_min = OM_QUANT_EXTERNAL_MIN };
+    struct om_doc_write_opts w = { .data = o->data,
+                                   .location = o->location,
+                                   .external_min = OM_QUANT_EXTERNAL_MIN };
     struct om_quant_file *f[2] = { NULL };
 
     OM_TRY(om_doc_parse_shell(j->arena, shell, g, &j->doc, j->err));
     OM_TRY(run_steps(j, how, o->name, report, f));
+    if (o->split)
+        OM_TRY(open_split(j, o->split, &w));
     OM_TRY(om_doc_write(j->doc, &w, o->out, j->err));
     return close_steps(j, f);
 }

@@ -23,7 +23,7 @@ function close(name, got, want, tolerance = TOLERANCE) {
 }
 
 function load(test) {
-    const options = { dtype: test.dtype ?? 'fp32', device: 'cpu', use_external_data_format: test.external };
+    const options = { dtype: test.dtype ?? 'fp32', device: 'cpu', use_external_data_format: test.external ?? null };
     return transformers[test.class].from_pretrained(test.name, options);
 }
 
@@ -43,6 +43,10 @@ const kinds = {
         const model = await load(test);
         const tokens = (await model.generate({ ...feed(test), ...test.options })).tolist();
         const text = JSON.stringify(tokens.map((row) => row.map(Number)));
+        if (test.exact === false) {
+            assert(tokens[0].length === test.tokens[0].length, `${tokens[0].length} tokens, expected ${test.tokens[0].length}`);
+            return `${tokens[0].length} tokens`;
+        }
         assert(text === JSON.stringify(test.tokens), `tokens ${text}, expected ${JSON.stringify(test.tokens)}`);
         return `${tokens[0].length} tokens`;
     },

@@ -69,13 +69,30 @@ def forward_case(case, torch_class, layout, out, directory):
     }
 
 
+DTYPES = {"fp32": 1e-4, "fp16": 1e-2, "q8": 0.1, "int8": 0.1, "uint8": 0.1, "q4": 0.3, "q4f16": 0.3, "bnb4": 0.3}
+
+
 def dtype_cases(source_case, torch_class, out, directory):
-    """One export with --transformersjs, loaded by every dtype; few bits are that far off."""
+    """One export with --transformersjs, loaded by every dtype; few bits are that far off. Also with the tensors in files of
+    their own, which the configuration says."""
     plain = forward_case(source_case, torch_class, "embedded", out, directory)
-    name = plain["name"] + "-dtypes"
-    export(checkpoint(source_case, directory), out / name, "--task", source_case.split("/")[1], "--transformersjs")
-    for dtype, tolerance in {"fp32": 1e-4, "fp16": 1e-2, "q8": 0.1, "q4": 0.3}.items():
-        yield plain | {"name": name, "dtype": dtype, "tolerance": tolerance}
+    source, task = checkpoint(source_case, directory), source_case.split("/")[1]
+    for form in LAYOUTS:
+        name = f"{plain['name']}-dtypes-{form}"
+        if form == "safetensors":
+            continue
+        export(source, out / name, "--task", task, "--transformersjs", *LAYOUTS[form])
+        for dtype, tolerance in DTYPES.items():
+            yield plain | {"name": name, "dtype": dtype, "tolerance": tolerance, "external": None}
+
+
+def generating_dtypes(case, plain, out, directory):
+    """Decoders and both files of a sequence-to-sequence model run in every dtype; only float32 must give PyTorch's tokens."""
+    for form in ("embedded", "external"):
+        name = f"{plain['name']}-dtypes-{form}"
+        export(checkpoint(case, directory), out / name, "--task", case.split("/")[1], "--transformersjs", *LAYOUTS[form])
+        for dtype in DTYPES:
+            yield plain | {"name": name, "dtype": dtype, "external": None, "exact": dtype == "fp32"}
 
 
 def generate_case(case, torch_class, layout, out, directory, *args):
@@ -125,6 +142,9 @@ def main(out, minilm):
             case = (f"{kind}/text2text-generation-with-past", "AutoModelForSeq2SeqLM", "embedded", out, directory)
             cases += [generate_case(*case, "--decoder", form) for form in ("merged", "single")]
         cases += dtype_cases("bert/text-classification", "AutoModelForSequenceClassification", out, directory)
+        for case, _ in GENERATE[1:]:
+            plain = next(c for c in cases if c["name"] == f"{case.replace('/', '-')}-embedded")
+            cases += generating_dtypes(case, plain, out, directory)
     cases += [embed_case(minilm, library, out) for library in ("transformers", "sentence_transformers")]
     (out / "cases.json").write_text(json.dumps(cases))
 

@@ -451,6 +451,91 @@ static void documents(struct test *t)
     om_arena_release(&m.arena);
 }
 
+/* Data files that are opened one after the other. */
+struct pile {
+    const char *dir;
+    struct om_out out[16];
+    char names[16][16];
+    size_t n;
+};
+
+static int next_file(void *user, struct om_out **data, const char **location, struct om_error *err)
+{
+    struct pile *const p = user;
+
+    if (p->n == OM_COUNT(p->out))
+        return om_fail(err, OM_E_INTERNAL, "too many files");
+    snprintf(p->names[p->n], sizeof(p->names[0]), "data.%zu", p->n);
+    p->out[p->n] = (struct om_out)OM_OUT_INIT;
+    OM_TRY(om_out_open(&p->out[p->n], p->dir, p->names[p->n], NULL, err));
+    *data = &p->out[p->n];
+    *location = p->names[p->n++];
+    return 0;
+}
+
+static int write_split(const char *path, struct pile *p, uint64_t most, struct om_error *err)
+{
+    struct om_arena a = OM_ARENA_INIT(64u << 20);
+    struct om_doc_write_opts opts = { .data_max = most, .next = next_file, .user = p };
+    struct om_out out = OM_OUT_INIT;
+    struct om_doc *d = NULL;
+    int rc = om_doc_open(&a, path, &d, err);
+
+    if (rc == 0)
+        rc = next_file(p, &opts.data, &opts.location, err);
+    if (rc == 0)
+        rc = om_out_open(&out, p->dir, "split", NULL, err);
+    if (rc == 0)
+        rc = om_doc_write(d, &opts, &out, err);
+    for (size_t i = 0; i < p->n; i++) {
+        if (rc == 0)
+            rc = om_out_commit(&p->out[i], false, err);
+        om_out_abort(&p->out[i]);
+    }
+    if (rc == 0)
+        rc = om_out_commit(&out, false, err);
+    om_out_abort(&out);
+    om_doc_close(d);
+    om_arena_release(&a);
+    return rc;
+}
+
+/* Tensors in several files are read back, and the file that has them inside is the same again. */
+static void data_files(struct test *t)
+{
+    static const struct {
+        const char *model;
+        uint64_t most;
+        size_t files;
+    } cases[] = {
+        { "mixed", 1u << 20, 1 },
+        { "mixed", 300, 2 },
+        { "lstm", 256, 2 },
+        { "if", 64, 3 },
+    };
+    struct om_arena a = OM_ARENA_INIT(16u << 20);
+
+    for (size_t i = 0; i < OM_COUNT(cases); i++) {
+        const char *const name = om_arena_printf(&a, "fuzz/quantize/%s.onnx", cases[i].model);
+        struct pile p = { .dir = test_tmpdir(t) };
+        struct om_error err = OM_ERROR_INIT;
+        om_sv whole = { NULL, 0 }, again = { NULL, 0 };
+
+        test_case(t, "%s, %" PRIu64 " bytes", cases[i].model, cases[i].most);
+        CHECK_OK(t, write_split(test_data(t, name), &p, cases[i].most, &err), &err);
+        CHECK(t, p.n >= cases[i].files && (cases[i].files > 1 || p.n == 1));
+        CHECK_OK(t, write_again(test_data(t, name), p.dir, "whole", &err), &err);
+        CHECK_OK(t, write_again(om_path_join(&a, p.dir, "split"), p.dir, "again", &err), &err);
+        CHECK_OK(t, om_file_read(&a, om_path_join(&a, p.dir, "whole"), 1u << 20, &whole, &err),
+                 &err);
+        CHECK_OK(t, om_file_read(&a, om_path_join(&a, p.dir, "again"), 1u << 20, &again, &err),
+                 &err);
+        CHECK(t, whole.len > 0 && whole.len == again.len);
+        om_error_release(&err);
+    }
+    om_arena_release(&a);
+}
+
 static void configurations(struct test *t)
 {
     static const struct {
@@ -551,6 +636,7 @@ const struct test_entry t_quant[] = { { "parameters", params },
                                       { "blocks", blocks },
                                       { "coded", coded },
                                       { "documents", documents },
+                                      { "data_files", data_files },
                                       { "configurations", configurations },
                                       { "ranges", ranges },
                                       TEST_END };
