@@ -19,7 +19,11 @@ struct attention {
     int64_t mask_steps[4], mask_keys;
     struct ref_tensor key, value; /* with the past */
     struct ref_tensor scores, row;
+    int64_t shown; /* the scores that are an output, enum shown */
 };
+
+/* qk_matmul_output_mode: products, after the softcap, after the mask, probabilities. */
+enum shown { SHOW_NONE = -1, SHOW_PRODUCTS, SHOW_CAPPED, SHOW_MASKED, SHOW_PROBABILITIES };
 
 static bool same_dims(const struct ref_tensor *a, const struct ref_tensor *b, uint32_t but)
 {
@@ -129,21 +133,35 @@ static int load_attention(const struct ref_call *c, struct attention *t)
     t->scale = om_node_float(c->node, "scale", 1 / sqrt((double)OM_MAX(t->dim, 1)));
     t->softcap = om_node_float(c->node, "softcap", 0);
     t->causal = om_node_int(c->node, "is_causal", 0) != 0;
+    t->shown = om_ref_wants(c, 3) ? om_node_int(c->node, "qk_matmul_output_mode", 0) : SHOW_NONE;
     OM_TRY(load_mask(c, t));
     OM_TRY(om_ref_new(c->pool, &t->scores, q->dtype, (const int64_t[]){ t->queries, t->keys }, 2,
                       c->err));
     return om_ref_new(c->pool, &t->row, OM_F64, &t->keys, 1, c->err);
 }
 
+/* Scores of one query as they are at a stage, into output 3. */
+static void show(const struct ref_call *c, const struct attention *t, enum shown stage,
+                 int64_t batch, int64_t head, int64_t query, const double *row)
+{
+    if (t->shown == (int64_t)stage)
+        om_ref_row_store(&c->out[3], ((batch * t->heads + head) * t->queries + query) * t->keys, 1,
+                         row, t->keys);
+}
+
 /* The probabilities of one query, from its scores. */
-static void attend_row(const struct attention *t, int64_t batch, int64_t head, int64_t query,
-                       double *row)
+static void attend_row(const struct ref_call *c, const struct attention *t, int64_t batch,
+                       int64_t head, int64_t query, double *row)
 {
     const int64_t seen = t->causal ? OM_MIN(query + t->past + 1, t->keys) : t->keys;
     const int64_t mask_at =
         batch * t->mask_steps[0] + head * t->mask_steps[1] + query * t->mask_steps[2];
     bool any = false; /* may the query see a key? */
 
+    show(c, t, SHOW_PRODUCTS, batch, head, query, row);
+    for (int64_t j = 0; j < t->keys && t->softcap > 0; j++)
+        row[j] = t->softcap * tanh(row[j] / t->softcap);
+    show(c, t, SHOW_CAPPED, batch, head, query, row);
     for (int64_t j = 0; j < t->keys; j++) {
         bool keep = j < seen && (!t->mask || j < t->mask_keys);
         double add = 0;
@@ -152,15 +170,15 @@ static void attend_row(const struct attention *t, int64_t batch, int64_t head, i
             keep = ((const uint8_t *)t->mask->data)[mask_at + j] != 0;
         else if (keep && t->mask)
             add = om_ref_f64_at(t->mask, mask_at + j);
-        if (t->softcap > 0)
-            row[j] = t->softcap * tanh(row[j] / t->softcap);
         row[j] = keep ? row[j] + add : -(double)INFINITY;
         any = any || (keep && add != -(double)INFINITY);
     }
+    show(c, t, SHOW_MASKED, batch, head, query, row);
     if (any)
         om_ref_softmax_row(row, t->keys, true);
     else
         memset(row, 0, (size_t)t->keys * sizeof(*row));
+    show(c, t, SHOW_PROBABILITIES, batch, head, query, row);
 }
 
 static void attend_head(const struct ref_call *c, struct attention *t, int64_t batch, int64_t head)
@@ -194,10 +212,11 @@ static void attend_head(const struct ref_call *c, struct attention *t, int64_t b
     om_ref_gemm(&scores);
     for (int64_t i = 0; i < t->queries; i++) {
         om_ref_row_load(t->row.data, &t->scores, i * t->keys, 1, t->keys);
-        attend_row(t, batch, head, i, t->row.data);
+        attend_row(c, t, batch, head, i, t->row.data);
         om_ref_row_store(&t->scores, i * t->keys, 1, t->row.data, t->keys);
     }
-    om_ref_gemm(&mix);
+    if (c->out[0].count > 0)
+        om_ref_gemm(&mix);
 }
 
 static int attend(struct ref_call *c, struct attention *t)
@@ -205,7 +224,12 @@ static int attend(struct ref_call *c, struct attention *t)
     OM_TRY(load_attention(c, t));
     OM_TRY(om_ref_new(c->pool, &c->out[0], om_ref_in(c, 0)->dtype,
                       (const int64_t[]){ t->batch, t->heads, t->queries, t->v_dim }, 4, c->err));
-    for (int64_t b = 0; b < t->batch && c->out[0].count > 0; b++)
+    if (t->shown != SHOW_NONE)
+        OM_TRY(om_ref_new(c->pool, &c->out[3], c->out[0].dtype,
+                          (const int64_t[]){ t->batch, t->heads, t->queries, t->keys }, 4, c->err));
+    if (t->shown < SHOW_NONE || t->shown > SHOW_PROBABILITIES)
+        return om_fail(c->err, OM_E_FORMAT, "qk_matmul_output_mode is %" PRId64, t->shown);
+    for (int64_t b = 0; b < t->batch && (c->out[0].count > 0 || t->shown != SHOW_NONE); b++)
         for (int64_t h = 0; h < t->heads; h++)
             attend_head(c, t, b, h);
     if (om_ref_wants(c, 1))

@@ -2,32 +2,26 @@
  *
  * Products of small integers are exact in double as long as their sums are below 2^53, so they go
  * through the same matrix products as reals. Scales are applied in float32, as runtimes do. */
+#include "ref/quantized.h"
+
 #include <math.h>
 
-#include "base/codes.h"
 #include "base/half.h"
 #include "ref/plan.h"
-#include "ref/small.h"
-#include "ref/tape.h"
 #include "ref/window.h"
 
 /* ---- which scale an element has ---- */
 
-struct scales {
-    const struct ref_tensor *scale, *zero; /* zero NULL: 0 */
-    int64_t n, inner, block, blocks;       /* of the axis; n 1: one scale for all */
-};
-
 static int find_scales(const struct ref_call *c, const struct ref_tensor *x,
                        const struct ref_tensor *scale, const struct ref_tensor *zero,
-                       struct scales *s)
+                       struct ref_scales *s)
 {
     const int64_t block = om_node_int(c->node, "block_size", 0);
     char a[REF_DIMS_TEXT], b[REF_DIMS_TEXT];
     bool fits = !zero || zero->count == scale->count;
     uint32_t axis = 0;
 
-    *s = (struct scales){ scale, zero, 1, 1, 1, 1 };
+    *s = (struct ref_scales){ scale, zero, 1, 1, 1, 1 };
     if (scale->dtype != OM_F32 && scale->dtype != OM_F16 && scale->dtype != OM_BF16 &&
         !om_ref_small_real(scale))
         return om_ref_bad_dtype(c, scale->dtype);
@@ -54,7 +48,7 @@ static int find_scales(const struct ref_call *c, const struct ref_tensor *x,
                           om_ref_dims_text(b, sizeof(b), x->dims, x->rank), axis, block);
 }
 
-static int64_t scale_index(const struct scales *s, int64_t i)
+static int64_t scale_index(const struct ref_scales *s, int64_t i)
 {
     const int64_t along = i / s->inner % s->n;
 
@@ -73,28 +67,21 @@ static double number_at(const struct ref_tensor *t, int64_t i)
     return om_ref_f64_at(t, i);
 }
 
-static float scale_at(const struct scales *s, int64_t at)
+static float scale_at(const struct ref_scales *s, int64_t at)
 {
     return (float)number_at(s->scale, at);
 }
 
-static int64_t zero_at(const struct scales *s, int64_t at)
+static int64_t zero_at(const struct ref_scales *s, int64_t at)
 {
     return s->zero && !om_ref_small_real(s->zero) ? om_ref_i64_at(s->zero, at) : 0;
 }
 
 /* ---- QuantizeLinear and DequantizeLinear ---- */
 
-/* A quantized type and its range. */
-struct target {
-    enum om_dtype dtype;
-    const struct ref_small *small; /* NULL: dtype says it */
-    double low, high;
-};
-
-static int find_target(const struct ref_call *c, int32_t onnx, struct target *t)
+int om_ref_quant_target(const struct ref_call *c, int32_t onnx, struct ref_target *t)
 {
-    static const struct target rows[] = {
+    static const struct ref_target rows[] = {
         { OM_U8, NULL, 0, 255 },
         { OM_I8, NULL, -128, 127 },
         { OM_U16, NULL, 0, 65535 },
@@ -105,8 +92,8 @@ static int find_target(const struct ref_call *c, int32_t onnx, struct target *t)
     if (s) {
         const int half = 1 << (s->bits - 1);
 
-        *t = (struct target){ s->storage, s, s->storage == OM_I8 ? -half : 0,
-                              s->storage == OM_I8 ? half - 1 : 2 * half - 1 };
+        *t = (struct ref_target){ s->storage, s, s->storage == OM_I8 ? -half : 0,
+                                  s->storage == OM_I8 ? half - 1 : 2 * half - 1 };
         return 0;
     }
     for (size_t i = 0; i < OM_COUNT(rows); i++)
@@ -117,13 +104,14 @@ static int find_target(const struct ref_call *c, int32_t onnx, struct target *t)
     return om_fail(c->err, OM_E_UNSUPPORTED, "no quantization to data type %" PRId32, onnx);
 }
 
-static int32_t target_type(const struct ref_tensor *zero)
+int32_t om_ref_quant_type(const struct ref_tensor *zero)
 {
     return zero->small ? zero->small : om_dtype_onnx(zero->dtype);
 }
 
 /* A quotient rounded into t; of reals the zero point only makes minus zero zero. */
-static void put_quantized(const struct target *t, float r, int64_t zero, bool saturate, void *out)
+static void put_quantized(const struct ref_target *t, float r, int64_t zero, bool saturate,
+                          void *out)
 {
     const double q = nearbyint((double)r) + (double)zero;
     const double kept = q >= t->low ? OM_MIN(q, t->high) : t->low; /* NaN: the low end */
@@ -136,8 +124,8 @@ static void put_quantized(const struct target *t, float r, int64_t zero, bool sa
 }
 
 /* x quantized into a new tensor. */
-static int quantize(const struct ref_call *c, const struct ref_tensor *x, const struct scales *s,
-                    const struct target *t, struct ref_tensor *out)
+int om_ref_quantize(const struct ref_call *c, const struct ref_tensor *x,
+                    const struct ref_scales *s, const struct ref_target *t, struct ref_tensor *out)
 {
     const size_t size = om_dtype_size(t->dtype);
     const bool saturate = om_node_int(c->node, "saturate", 1) != 0;
@@ -157,17 +145,17 @@ int om_ref_QuantizeLinear(struct ref_call *c)
 {
     const struct ref_tensor *x = om_ref_in(c, 0), *zero = om_ref_in(c, 2);
     const int64_t asked = om_node_int(c->node, "output_dtype", 0);
-    struct target t = { .dtype = OM_U8 };
-    struct scales s;
+    struct ref_target t = { .dtype = OM_U8 };
+    struct ref_scales s;
 
-    OM_TRY(find_target(c, zero ? target_type(zero) : asked ? (int32_t)asked : 2, &t));
+    OM_TRY(om_ref_quant_target(c, zero ? om_ref_quant_type(zero) : asked ? (int32_t)asked : 2, &t));
     OM_TRY(find_scales(c, x, om_ref_in(c, 1), zero, &s));
-    return quantize(c, x, &s, &t, &c->out[0]);
+    return om_ref_quantize(c, x, &s, &t, &c->out[0]);
 }
 
 /* (x - zero) * scale as float32. */
-static int dequantize(const struct ref_call *c, const struct ref_tensor *x, const struct scales *s,
-                      struct ref_tensor *out)
+int om_ref_dequantize(const struct ref_call *c, const struct ref_tensor *x,
+                      const struct ref_scales *s, struct ref_tensor *out)
 {
     const bool real = om_ref_small_real(x);
 
@@ -190,15 +178,15 @@ int om_ref_DequantizeLinear(struct ref_call *c)
                                 : om_ref_small_real(scale)      ? OM_F32
                                                                 : scale->dtype;
     struct ref_tensor wide = { .mem = NULL };
-    struct scales s;
+    struct ref_scales s;
     int rc;
 
     if (dtype != OM_F32 && dtype != OM_F16 && dtype != OM_BF16)
         return om_ref_bad_dtype(c, dtype);
     OM_TRY(find_scales(c, x, scale, om_ref_in(c, 2), &s));
     if (dtype == OM_F32)
-        return dequantize(c, x, &s, &c->out[0]);
-    rc = dequantize(c, x, &s, &wide);
+        return om_ref_dequantize(c, x, &s, &c->out[0]);
+    rc = om_ref_dequantize(c, x, &s, &wide);
     if (rc == 0)
         rc = om_ref_convert(c->pool, &c->out[0], &wide, dtype, c->err);
     om_ref_drop(&wide);
@@ -222,9 +210,9 @@ static void dynamic_scale(const struct ref_tensor *x, float *scale, uint8_t *zer
 
 int om_ref_DynamicQuantizeLinear(struct ref_call *c)
 {
-    static const struct target t = { OM_U8, NULL, 0, 255 };
+    static const struct ref_target t = { OM_U8, NULL, 0, 255 };
     const struct ref_tensor *x = om_ref_in(c, 0);
-    struct scales s = { &c->out[1], &c->out[2], 1, 1, 1, 1 };
+    struct ref_scales s = { &c->out[1], &c->out[2], 1, 1, 1, 1 };
 
     if (x->dtype != OM_F32)
         return om_ref_bad_dtype(c, x->dtype);
@@ -233,7 +221,7 @@ int om_ref_DynamicQuantizeLinear(struct ref_call *c)
     OM_TRY(om_ref_new(c->pool, &c->out[1], OM_F32, NULL, 0, c->err));
     OM_TRY(om_ref_new(c->pool, &c->out[2], OM_U8, NULL, 0, c->err));
     dynamic_scale(x, c->out[1].data, c->out[2].data);
-    return quantize(c, x, &s, &t, &c->out[0]);
+    return om_ref_quantize(c, x, &s, &t, &c->out[0]);
 }
 
 /* ---- integers without their zero point, as double ---- */
@@ -355,7 +343,7 @@ static float factor_at(const struct requantize *r, const struct ref_tensor *sum,
 static int requantize(struct ref_tape *t, const struct ref_tensor *sum, const struct requantize *r)
 {
     struct ref_call *const c = t->c;
-    struct target to = { .dtype = OM_U8 };
+    struct ref_target to = { .dtype = OM_U8 };
     size_t size;
 
     if (t->rc < 0)
@@ -367,7 +355,7 @@ static int requantize(struct ref_tape *t, const struct ref_tensor *sum, const st
         return om_fail(c->err, OM_E_FORMAT, "scales do not fit the result");
     if (r->by_channel && (r->a->count != 1 || (r->b->count != 1 && r->b->count != sum->dims[1])))
         return om_fail(c->err, OM_E_FORMAT, "scales do not fit the channels");
-    OM_TRY(find_target(c, target_type(r->zero), &to));
+    OM_TRY(om_ref_quant_target(c, om_ref_quant_type(r->zero), &to));
     OM_TRY(om_ref_new(c->pool, &c->out[0], to.dtype, sum->dims, sum->rank, c->err));
     size = om_dtype_size(to.dtype);
     for (int64_t i = 0; i < sum->count; i++) {
@@ -504,253 +492,4 @@ int om_ref_ms_QGemm(struct ref_call *c)
     else
         om_ref_do_fail(&t, scale_sum(&t, sum, om_ref_in(c, 1), om_ref_in(c, 4), NULL, OM_F32));
     return om_ref_tape_close(&t);
-}
-
-/* ---- com.microsoft: MatMulNBits ---- */
-
-struct nbits {
-    int64_t n, k, bits, block, blocks, row; /* bytes of a block's numbers */
-    const struct ref_tensor *b, *scales, *zeros, *groups;
-};
-
-static int64_t bits_at(const uint8_t *bytes, int64_t i, int64_t bits)
-{
-    return bytes[i * bits / 8] >> (i * bits % 8) & ((1 << bits) - 1);
-}
-
-static double nbits_zero(const struct nbits *q, int64_t n, int64_t block)
-{
-    const int64_t row = (q->blocks * q->bits + 7) / 8;
-
-    if (!q->zeros)
-        return (double)(INT64_C(1) << (q->bits - 1));
-    if (q->zeros->dtype != OM_U8)
-        return om_ref_f64_at(q->zeros, n * q->blocks + block);
-    return (double)bits_at((const uint8_t *)q->zeros->data + n * row, block, q->bits);
-}
-
-static int nbits_read(const struct ref_call *c, struct nbits *q)
-{
-    bool fits;
-
-    *q = (struct nbits){ .n = om_node_int(c->node, "N", 0),
-                         .k = om_node_int(c->node, "K", 0),
-                         .bits = om_node_int(c->node, "bits", 4),
-                         .block = om_node_int(c->node, "block_size", 0),
-                         .b = om_ref_in(c, 1),
-                         .scales = om_ref_in(c, 2),
-                         .zeros = om_ref_in(c, 3),
-                         .groups = om_ref_in(c, 4) };
-    if (q->bits != 2 && q->bits != 4 && q->bits != 8)
-        return om_fail(c->err, OM_E_UNSUPPORTED, "weights of %" PRId64 " bits", q->bits);
-    fits = q->n > 0 && q->k > 0 && q->block >= 8 && q->block % 8 == 0 && q->block <= INT32_MAX &&
-           q->n <= INT32_MAX && q->k <= INT32_MAX;
-    if (fits) {
-        q->blocks = (q->k + q->block - 1) / q->block;
-        q->row = q->block * q->bits / 8;
-        fits = q->b->dtype == OM_U8 && q->b->count == q->n * q->blocks * q->row &&
-               q->scales->count == q->n * q->blocks &&
-               (q->scales->dtype == OM_F32 || q->scales->dtype == OM_F64);
-        if (fits && q->zeros)
-            fits = q->zeros->dtype == OM_U8
-                       ? q->zeros->count == q->n * ((q->blocks * q->bits + 7) / 8)
-                       : q->zeros->count == q->n * q->blocks;
-        fits = fits && (!q->groups || q->groups->count >= q->k);
-    }
-    return fits ? 0
-                : om_fail(c->err, OM_E_FORMAT,
-                          "weights, scales or zero points do not fit N %" PRId64 ", K %" PRId64
-                          " in blocks of %" PRId64,
-                          q->n, q->k, q->block);
-}
-
-static int nbits_weights(struct ref_tape *t, const struct nbits *q, struct ref_tensor *w)
-{
-    for (int64_t n = 0; n < q->n; n++)
-        for (int64_t k = 0; k < q->k; k++) {
-            const uint8_t *bytes =
-                (const uint8_t *)q->b->data + (n * q->blocks + k / q->block) * q->row;
-            const int64_t block = q->groups ? om_ref_i64_at(q->groups, k) : k / q->block;
-
-            if (block < 0 || block >= q->blocks)
-                return om_fail(t->c->err, OM_E_FORMAT, "g_idx has a block %" PRId64, block);
-            ((float *)w->data)[n * q->k + k] =
-                (float)(((double)bits_at(bytes, k % q->block, q->bits) - nbits_zero(q, n, block)) *
-                        om_ref_f64_at(q->scales, n * q->blocks + block));
-        }
-    return 0;
-}
-
-int om_ref_ms_MatMulNBits(struct ref_call *c)
-{
-    static const struct om_attr transposed = REF_ATTR_INT("transB", 1);
-    struct ref_tape t = { .c = c };
-    const struct ref_tensor *a = om_ref_in(c, 0), *y;
-    struct ref_tensor *w;
-    struct nbits q;
-
-    OM_TRY(nbits_read(c, &q));
-    w = om_ref_do_new(&t, OM_F32, (const int64_t[]){ q.n, q.k }, 2);
-    if (w)
-        om_ref_do_fail(&t, nbits_weights(&t, &q, w));
-    y = om_ref_do(&t, om_ref_Linear, &transposed, 1, om_ref_do_convert(&t, a, OM_F32), w,
-                  om_ref_in(c, 5));
-    om_ref_do_give(&t, 0, t.rc == 0 ? om_ref_do_convert(&t, y, a->dtype) : NULL);
-    return om_ref_tape_close(&t);
-}
-
-/* ---- com.microsoft: MatMulBnb4 ---- */
-
-/* The elements of W [N, K], one after the other, in blocks with a scale each. */
-static void bnb4_weights(const struct ref_tensor *b, const struct ref_tensor *scales, int64_t block,
-                         int64_t type, struct ref_tensor *w)
-{
-    const uint8_t *const bytes = b->data;
-
-    for (int64_t i = 0; i < w->count; i++) {
-        const unsigned number = i % 2 == 0 ? bytes[i / 2] >> 4 : bytes[i / 2] & 15u;
-
-        ((float *)w->data)[i] = om_codes[type][number] * (float)om_ref_f64_at(scales, i / block);
-    }
-}
-
-int om_ref_ms_MatMulBnb4(struct ref_call *c)
-{
-    static const struct om_attr transposed = REF_ATTR_INT("transB", 1);
-    const struct ref_tensor *a = om_ref_in(c, 0), *b = om_ref_in(c, 1), *s = om_ref_in(c, 2), *y;
-    const int64_t n = om_node_int(c->node, "N", 0), k = om_node_int(c->node, "K", 0);
-    const int64_t block = om_node_int(c->node, "block_size", 0);
-    const int64_t type = om_node_int(c->node, "quant_type", -1);
-    struct ref_tape t = { .c = c };
-    struct ref_tensor *w;
-
-    if (type != OM_CODES_FP4 && type != OM_CODES_NF4)
-        return om_fail(c->err, OM_E_UNSUPPORTED, "quant_type %" PRId64, type);
-    if (om_node_int(c->node, "transB", 1) != 1)
-        return om_fail(c->err, OM_E_UNSUPPORTED, "transB is not 1");
-    if (n <= 0 || k <= 0 || n > INT32_MAX || k > INT32_MAX || block <= 0 || block > INT32_MAX ||
-        b->dtype != OM_U8 || b->count != (n * k + 1) / 2 ||
-        s->count != (n * k + block - 1) / block || (s->dtype != OM_F32 && s->dtype != OM_F64))
-        return om_fail(c->err, OM_E_FORMAT,
-                       "weights or scales do not fit N %" PRId64 ", K %" PRId64
-                       " in blocks of %" PRId64,
-                       n, k, block);
-    w = om_ref_do_new(&t, OM_F32, (const int64_t[]){ n, k }, 2);
-    if (w)
-        bnb4_weights(b, s, block, type, w);
-    y = om_ref_do(&t, om_ref_Linear, &transposed, 1, om_ref_do_convert(&t, a, OM_F32), w, NULL);
-    om_ref_do_give(&t, 0, t.rc == 0 ? om_ref_do_convert(&t, y, a->dtype) : NULL);
-    return om_ref_tape_close(&t);
-}
-
-/* ---- com.microsoft: QLinear operators, by way of float32 ---- */
-
-static const struct ref_tensor *real(struct ref_tape *t, uint32_t i)
-{
-    const struct ref_tensor *x = om_ref_in(t->c, i);
-    struct scales s = { om_ref_in(t->c, i + 1), om_ref_in(t->c, i + 2), 1, 1, 1, 1 };
-    struct ref_tensor *out;
-
-    if (t->rc < 0)
-        return NULL;
-    if (!x || !s.scale || s.scale->count != 1 || (s.zero && s.zero->count != 1)) {
-        om_ref_do_fail(t, om_fail(t->c->err, OM_E_FORMAT,
-                                  "operand %" PRIu32 " needs one scale and zero point", i));
-        return NULL;
-    }
-    out = &t->made[t->n++];
-    om_ref_do_fail(t, dequantize(t->c, x, &s, out));
-    return t->rc < 0 ? NULL : out;
-}
-
-/* Quantize y with the parameters that are input i and the one after. */
-static int close_quantized(struct ref_tape *t, const struct ref_tensor *y, uint32_t i)
-{
-    const struct ref_tensor *scale = om_ref_in(t->c, i), *zero = om_ref_in(t->c, i + 1);
-    struct scales s = { scale, zero, 1, 1, 1, 1 };
-    struct target to = { .dtype = OM_U8 };
-
-    if (t->rc == 0 && (!scale || scale->count != 1 || (zero && zero->count != 1)))
-        om_ref_do_fail(t, om_fail(t->c->err, OM_E_FORMAT, "the result needs one scale"));
-    if (t->rc == 0)
-        om_ref_do_fail(
-            t, find_target(
-                   t->c, zero ? target_type(zero) : om_dtype_onnx(om_ref_in(t->c, 0)->dtype), &to));
-    if (t->rc == 0)
-        om_ref_do_fail(t, quantize(t->c, y, &s, &to, &t->c->out[0]));
-    return om_ref_tape_close(t);
-}
-
-static int qlinear_pair(struct ref_call *c, ref_kernel *kernel)
-{
-    struct ref_tape t = { .c = c };
-    const struct ref_tensor *a = real(&t, 0), *b = real(&t, 3);
-
-    return close_quantized(&t, om_ref_do(&t, kernel, NULL, 0, a, b, NULL), 6);
-}
-
-int om_ref_ms_QLinearAdd(struct ref_call *c)
-{
-    return qlinear_pair(c, om_ref_Add);
-}
-
-int om_ref_ms_QLinearMul(struct ref_call *c)
-{
-    return qlinear_pair(c, om_ref_Mul);
-}
-
-static int qlinear_one(struct ref_call *c, ref_kernel *kernel)
-{
-    struct ref_tape t = { .c = c };
-    const struct ref_tensor *x = real(&t, 0);
-
-    if (om_node_int(c->node, "channels_last", 0))
-        return om_fail(c->err, OM_E_UNSUPPORTED, "channels_last");
-    return close_quantized(
-        &t, om_ref_do(&t, kernel, c->node->attrs, c->node->n_attrs, x, NULL, NULL), 3);
-}
-
-int om_ref_ms_QLinearSigmoid(struct ref_call *c)
-{
-    return qlinear_one(c, om_ref_Sigmoid);
-}
-
-int om_ref_ms_QLinearLeakyRelu(struct ref_call *c)
-{
-    return qlinear_one(c, om_ref_LeakyRelu);
-}
-
-int om_ref_ms_QLinearSoftmax(struct ref_call *c)
-{
-    return qlinear_one(c, om_ref_Softmax);
-}
-
-int om_ref_ms_QLinearAveragePool(struct ref_call *c)
-{
-    return qlinear_one(c, om_ref_AveragePool);
-}
-
-int om_ref_ms_QLinearGlobalAveragePool(struct ref_call *c)
-{
-    return qlinear_one(c, om_ref_GlobalAveragePool);
-}
-
-/* Scale and zero point of the result come first. */
-int om_ref_ms_QLinearConcat(struct ref_call *c)
-{
-    enum { PARTS = 20 };
-    struct ref_tape t = { .c = c };
-    const struct ref_tensor *joined = NULL;
-    const uint32_t parts = (c->node->n_in - 2) / 3;
-
-    if ((c->node->n_in - 2) % 3 != 0 || parts == 0 || parts > PARTS)
-        return om_fail(c->err, OM_E_UNSUPPORTED, "%" PRIu32 " operands", c->node->n_in);
-    for (uint32_t i = 0; i < parts; i++) {
-        const struct ref_tensor *part = real(&t, 2 + 3 * i);
-
-        joined = i == 0 ? part
-                        : om_ref_do(&t, om_ref_Concat, c->node->attrs, c->node->n_attrs, joined,
-                                    part, NULL);
-    }
-    return close_quantized(&t, joined, 0);
 }

@@ -1,7 +1,7 @@
 /* src/ref/tape.c: operators made of others. */
 #include "ref/tape.h"
 
-enum { TAPE_OUTPUTS = 3 };
+enum { TAPE_OUTPUTS = 4 };
 
 void om_ref_do_fail(struct ref_tape *t, int rc)
 {
@@ -26,7 +26,7 @@ const struct ref_tensor *om_ref_do_list(struct ref_tape *t, ref_kernel *kernel,
                                         const struct ref_tensor **more, uint32_t n_out)
 {
     enum { INPUTS = 8 };
-    om_val in_ids[INPUTS] = { { 0 } }, out_ids[TAPE_OUTPUTS] = { { 1 }, { 1 }, { 1 } };
+    om_val in_ids[INPUTS] = { { 0 } }, out_ids[TAPE_OUTPUTS] = { { 1 }, { 1 }, { 1 }, { 1 } };
     struct ref_tensor out[TAPE_OUTPUTS] = { { .mem = NULL } };
     struct om_node node = { .in = in_ids,
                             .out = out_ids,
