@@ -5,12 +5,18 @@
 #include "base/arena.h"
 #include "base/base.h"
 
-/* A read-only mapping. data is NULL for an empty file. */
+/* A read-only mapping. data is NULL for an empty file, and where the contents are not there but computed. */
 struct om_file {
     char *path; /* as it was opened */
     int fd;
     const uint8_t *data;
     uint64_t size;
+    const struct om_file_maker *maker; /* NULL: what is mapped */
+};
+
+/* Contents that are computed for whoever reads them. */
+struct om_file_maker {
+    void (*make)(const struct om_file_maker *m, uint64_t offset, size_t len, void *dst); /* any range of the file */
 };
 #define OM_FILE_INIT { .path = NULL, .fd = -1 }
 

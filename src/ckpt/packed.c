@@ -1,15 +1,13 @@
 /* src/ckpt/packed.c: layers that a checkpoint holds quantized, found, checked and dequantized. */
 #include "ckpt/packed.h"
 
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "base/half.h"
 #include "base/thread.h"
 #include "ckpt/internal.h"
 
 #define QWEIGHT ".qweight"
-#define BAND 16 /* rows that are dequantized together: a word of most layouts serves several */
+#define BAND 16 /* rows that a thread dequantizes at least */
+#define RUN 256 /* numbers at once */
 
 /* ---- numbers ---- */
 
@@ -26,14 +24,24 @@ static unsigned awq_slot(int64_t col)
     return slots[col % 8];
 }
 
-unsigned om_packed_number(const struct om_packed *p, int64_t n, int64_t k)
+void om_packed_numbers(const struct om_packed *p, int64_t n, int64_t k, size_t count, uint8_t *q)
 {
     const unsigned bits = (unsigned)p->scheme->bits, mask = (1u << bits) - 1;
     const int64_t pack = 32 / (int64_t)bits;
 
-    if (p->scheme->layout == OM_PACKED_AWQ)
-        return word_at(p->qweight, k, n / 8) >> (4 * awq_slot(n)) & 15;
-    return word_at(p->qweight, k / pack, n) >> (bits * (unsigned)(k % pack)) & mask;
+    if (p->scheme->layout == OM_PACKED_AWQ) {
+        const unsigned shift = 4 * awq_slot(n);
+
+        for (size_t i = 0; i < count; i++)
+            q[i] = (uint8_t)(word_at(p->qweight, k + (int64_t)i, n / 8) >> shift & 15);
+        return;
+    }
+    for (size_t i = 0; i < count;) {
+        const uint32_t word = word_at(p->qweight, k / pack, n);
+
+        for (int64_t slot = k % pack; slot < pack && i < count; slot++, k++)
+            q[i++] = (uint8_t)(word >> (bits * (unsigned)slot) & mask);
+    }
 }
 
 unsigned om_packed_zero(const struct om_packed *p, int64_t n, int64_t group)
@@ -192,77 +200,110 @@ static bool has_mid_zeros(const struct om_packed *p)
 
 /* ---- dequantized ---- */
 
-struct band {
+/* count numbers of row n from input feature k on, which share a group. */
+static void dequantize_group(const struct om_packed *p, int64_t n, int64_t k, int64_t group,
+                             size_t count, float *dst)
+{
+    const int zero = (int)om_packed_zero(p, n, group);
+    const float scale = om_packed_scale(p, n, group);
+    uint8_t q[RUN];
+
+    om_packed_numbers(p, n, k, count, q);
+    for (size_t i = 0; i < count; i++)
+        dst[i] = (float)((int)q[i] - zero) * scale;
+}
+
+/* Input features k to end - 1 of row n. */
+static void dequantize_row(const struct om_packed *p, int64_t n, int64_t k, int64_t end, float *dst)
+{
+    while (k < end) {
+        const int64_t group = p->group_of ? p->group_of[k] : k / p->group;
+        int64_t run = 1;
+
+        if (p->group_of)
+            while (run < RUN && k + run < end && p->group_of[k + run] == group)
+                run++;
+        else
+            run = OM_MIN(RUN, OM_MIN(end, (group + 1) * p->group) - k);
+        dequantize_group(p, n, k, group, (size_t)run, dst);
+        dst += run;
+        k += run;
+    }
+}
+
+/* Elements first to end - 1 of a layer. */
+struct range {
     const struct om_packed *p;
-    int64_t first, rows;
-    float *values;
+    int64_t first, end;
+    float *dst;
 };
 
-static void dequantize(void *user, size_t begin, size_t end)
+static void dequantize_rows(void *user, size_t begin, size_t end)
 {
-    const struct band *const b = user;
-    const struct om_packed *const p = b->p;
+    const struct range *const r = user;
+    const int64_t k = r->p->k, row = r->first / k;
 
-    for (size_t r = begin; r < end; r++) {
-        const int64_t n = b->first + (int64_t)r;
-        float *const row = b->values + (int64_t)r * p->k;
+    for (size_t i = begin; i < end; i++) {
+        const int64_t n = row + (int64_t)i, from = OM_MAX(r->first, n * k);
 
-        for (int64_t k = 0; k < p->k; k++) {
-            const int64_t g = p->group_of ? p->group_of[k] : k / p->group;
-
-            row[k] = (float)((int)om_packed_number(p, n, k) - (int)om_packed_zero(p, n, g)) *
-                     om_packed_scale(p, n, g);
-        }
+        dequantize_row(r->p, n, from - n * k, OM_MIN(r->end, (n + 1) * k) - n * k,
+                       r->dst + (from - r->first));
     }
 }
 
-static int write_values(const struct om_packed *p, int fd, struct om_error *err)
+static size_t layer_at(const struct om_packed_set *set, uint64_t offset)
 {
-    struct band b = { .p = p, .rows = OM_MIN(p->n, BAND * 8) };
-    size_t size;
-    int rc = 0;
+    size_t lo = 0, hi = set->len;
 
-    if (!om_mul_size((size_t)b.rows, (size_t)p->k * sizeof(float), &size))
-        return om_fail(err, OM_E_LIMIT, "tensor \"%.*s\" is too large", OM_SV(p->name));
-    b.values = malloc(size);
-    if (!b.values)
-        return om_fail(err, OM_E_NOMEM, "out of memory");
-    for (; b.first < p->n && rc == 0; b.first += b.rows) {
-        b.rows = OM_MIN(b.rows, p->n - b.first);
-        om_parallel((size_t)b.rows, BAND, dequantize, &b);
-        rc = om_ckpt_temp_write(fd, (const uint8_t *)b.values,
-                                (size_t)(b.rows * p->k) * sizeof(float), err);
+    while (hi - lo > 1) { /* offsets rise */
+        const size_t mid = lo + (hi - lo) / 2;
+
+        if (set->layers[mid].offset <= offset)
+            lo = mid;
+        else
+            hi = mid;
     }
-    free(b.values);
-    return rc;
+    return lo;
 }
 
-static int make_values(struct om_arena *a, struct om_ckpt *ck, struct om_packed_set *set,
-                       struct om_error *err)
-{
-    struct om_ckpt_temp *const temp = om_arena_alloc(a, sizeof(*temp));
-    uint64_t size = 0;
-    int fd = -1, rc;
+#define OWNER(m)                                                                                   \
+    ((const struct om_packed_set *)(const void *)((const char *)(m)-offsetof(struct om_packed_set, \
+                                                                             maker)))
 
-    if (!temp)
-        return om_fail(err, OM_E_NOMEM, "out of memory");
-    OM_TRY(om_ckpt_temp_open(&fd, err));
-    rc = 0;
-    for (size_t i = 0; i < set->len && rc == 0; i++) {
-        set->layers[i].offset = size;
-        size += (uint64_t)(set->layers[i].n * set->layers[i].k) * sizeof(float);
-        rc = write_values(&set->layers[i], fd, err);
+static void make_values(const struct om_file_maker *m, uint64_t offset, size_t len, void *dst)
+{
+    const struct om_packed_set *const set = OWNER(m);
+    int64_t left = (int64_t)(len / sizeof(float));
+    float *to = dst;
+
+    for (size_t i = left > 0 ? layer_at(set, offset) : set->len; left > 0 && i < set->len; i++) {
+        const struct om_packed *const p = &set->layers[i];
+        struct range r = { .p = p, .dst = to };
+
+        r.first = (int64_t)((offset - p->offset) / sizeof(float));
+        r.end = OM_MIN(r.first + left, p->n * p->k);
+        om_parallel((size_t)((r.end - 1) / p->k - r.first / p->k + 1), BAND, dequantize_rows, &r);
+        offset += (uint64_t)(r.end - r.first) * sizeof(float);
+        to += r.end - r.first;
+        left -= r.end - r.first;
     }
-    temp->file = (struct om_file)OM_FILE_INIT;
-    if (rc == 0)
-        rc = om_ckpt_temp_map(fd, size, OM_SVL("dequantized weights"), &temp->file, err);
-    if (rc < 0) {
-        close(fd);
-        return rc;
+}
+
+/* Give every layer its place in the file that is never written. */
+static int place_values(struct om_packed_set *set, struct om_error *err)
+{
+    uint64_t size = 0, bytes;
+
+    for (size_t i = 0; i < set->len; i++) {
+        struct om_packed *const p = &set->layers[i];
+
+        p->offset = size;
+        if (!om_mul_u64((uint64_t)p->n, (uint64_t)p->k * sizeof(float), &bytes) ||
+            !om_add_u64(size, bytes, &size) || size > INT64_MAX)
+            return om_fail(err, OM_E_LIMIT, "tensor \"%.*s\" is too large", OM_SV(p->name));
     }
-    temp->next = ck->temps;
-    ck->temps = temp;
-    set->values = &temp->file;
+    set->maker.make = make_values;
+    set->values = (struct om_file){ .fd = -1, .size = size, .maker = &set->maker };
     return 0;
 }
 
@@ -292,7 +333,7 @@ static int describe(struct om_arena *a, const struct om_packed_set *set, const s
                                   .dtype = OM_F32,
                                   .rank = 2,
                                   .dims = om_arena_copy(a, dims, sizeof(dims)),
-                                  .file = set->values,
+                                  .file = &set->values,
                                   .offset = p->offset,
                                   .bytes = (uint64_t)(p->n * p->k) * sizeof(float) };
     return t->dims ? 0 : om_fail(err, OM_E_NOMEM, "out of memory");
@@ -350,7 +391,7 @@ int om_packed_open(struct om_arena *a, struct om_ckpt *ck, const struct om_packe
         set->mid_zeros = set->mid_zeros && has_mid_zeros(p);
         set->len++;
     }
-    OM_TRY(make_values(a, ck, set, err));
+    OM_TRY(place_values(set, err));
     OM_TRY(replace_tensors(a, ck, set, err));
     *out = set;
     return 0;
@@ -359,17 +400,5 @@ int om_packed_open(struct om_arena *a, struct om_ckpt *ck, const struct om_packe
 const struct om_packed *om_packed_find(const struct om_packed_set *set, const struct om_file *file,
                                        uint64_t offset)
 {
-    size_t lo = 0, hi = set->len;
-
-    if (file != set->values || set->len == 0)
-        return NULL;
-    while (hi - lo > 1) { /* offsets rise */
-        const size_t mid = lo + (hi - lo) / 2;
-
-        if (set->layers[mid].offset <= offset)
-            lo = mid;
-        else
-            hi = mid;
-    }
-    return &set->layers[lo];
+    return file == &set->values && set->len > 0 ? &set->layers[layer_at(set, offset)] : NULL;
 }

@@ -38,7 +38,8 @@ struct om_packed_set {
     struct om_packed_scheme scheme;
     struct om_packed *layers;
     size_t len;
-    const struct om_file *values;
+    struct om_file values; /* the dequantized weights, computed when they are read */
+    struct om_file_maker maker;
     bool mid_zeros; /* every zero point is the middle, 8 or 128 */
 };
 
@@ -56,7 +57,8 @@ int om_packed_gptq_read(const struct om_json *q, struct om_packed_scheme *s, str
 bool om_packed_present(const struct om_ckpt *ck);
 
 /* Find the quantized layers of ck. Their parts give way to NAME.weight tensors, float32 [N, K],
- * dequantized into an unlinked temporary file. The arena owns the set, ck the file. */
+ * which lie nowhere: their file has a maker that dequantizes what is read. The arena owns the set.
+ */
 int om_packed_open(struct om_arena *a, struct om_ckpt *ck, const struct om_packed_scheme *s,
                    struct om_packed_set **out, struct om_error *err);
 
@@ -64,8 +66,9 @@ int om_packed_open(struct om_arena *a, struct om_ckpt *ck, const struct om_packe
 const struct om_packed *om_packed_find(const struct om_packed_set *set, const struct om_file *file,
                                        uint64_t offset);
 
-/* The number of output row n, input feature k; zero point and scale of row n in a group. */
-unsigned om_packed_number(const struct om_packed *p, int64_t n, int64_t k);
+/* The numbers of output row n, input features k to k + count - 1; zero point and scale of row n in
+ * a group. */
+void om_packed_numbers(const struct om_packed *p, int64_t n, int64_t k, size_t count, uint8_t *q);
 unsigned om_packed_zero(const struct om_packed *p, int64_t n, int64_t group);
 float om_packed_scale(const struct om_packed *p, int64_t n, int64_t group);
 

@@ -271,13 +271,48 @@ static int stream_transformed(const struct om_weight *w, struct om_out *out, str
     return rc;
 }
 
+/* Contents that are computed: all of a view at once where something is left to do with them. */
+static int stream_made(const struct om_weight *w, struct om_out *out, struct om_error *err)
+{
+    const bool whole = om_weight_transformed(w);
+    const size_t size = om_dtype_size(w->src_dtype);
+    struct om_weight copy = *w;
+    int64_t extent;
+    uint64_t all;
+    size_t piece;
+    void *buf;
+    int rc = 0;
+
+    if (!om_view_extent(w->dims, w->strides, w->rank, &extent) ||
+        !om_mul_u64((uint64_t)extent, size, &all) || all > SIZE_MAX)
+        return om_fail(err, OM_E_LIMIT, "the shape is too large");
+    piece = whole ? (size_t)all : (size_t)OM_MIN(all, (uint64_t)OM_WEIGHT_CHUNK);
+    buf = malloc(piece);
+    if (!buf)
+        return om_fail(err, OM_E_NOMEM, "out of memory for a buffer of %zu bytes", piece);
+    for (uint64_t at = 0; at < all && rc == 0; at += piece) {
+        piece = (size_t)OM_MIN((uint64_t)piece, all - at);
+        w->file->maker->make(w->file->maker, w->offset + at, piece, buf);
+        if (!whole)
+            rc = om_out_write(out, buf, piece, err);
+    }
+    copy.file = NULL;
+    copy.data = buf;
+    if (whole)
+        rc = stream_transformed(&copy, out, err);
+    free(buf);
+    return rc;
+}
+
 int om_weight_stream(const struct om_weight *w, struct om_out *out, struct om_error *err)
 {
     int rc;
 
     if (w->bytes == 0)
         return 0;
-    if (om_weight_transformed(w))
+    if (w->file && w->file->maker)
+        rc = stream_made(w, out, err);
+    else if (om_weight_transformed(w))
         rc = stream_transformed(w, out, err);
     else if (w->file && w->file->fd >= 0)
         rc = om_out_copy(out, w->file, w->offset, w->bytes, err);

@@ -124,11 +124,10 @@ static void load_packed(const struct om_blocks *b, size_t row, size_t from, size
         p->scale[i] = om_packed_scale(l, n, group);
         p->zero[i] = (uint8_t)om_packed_zero(l, n, group);
     }
-    for (size_t i = 0; i < valid; i++) {
-        const int64_t at = (int64_t)(from + i);
-
-        p->q[i] = (uint8_t)om_packed_number(l, n, l->order ? l->order[at] : at);
-    }
+    if (!l->order)
+        om_packed_numbers(l, n, (int64_t)from, valid, p->q);
+    for (size_t i = 0; l->order && i < valid; i++)
+        om_packed_numbers(l, n, l->order[from + i], 1, &p->q[i]);
 }
 
 static void repack_row(struct om_blocks *b, size_t row, uint8_t *dst)

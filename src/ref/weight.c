@@ -1,5 +1,7 @@
 /* src/ref/weight.c: weights as tensors: the mapping itself where it can be read in place, else a
  * copy. */
+#include "base/file.h"
+#include "base/view.h"
 #include "ref/kernel.h"
 
 static enum om_dtype stored_dtype(const struct om_weight *w)
@@ -28,6 +30,37 @@ static int copy_plain(struct ref_pool *pool, const struct om_weight *w, struct r
     return 0;
 }
 
+/* Contents that are computed: the elements that lie between those of a view as well. */
+static int copy_made(struct ref_pool *pool, const struct om_weight *w, struct ref_tensor *t,
+                     struct om_error *err)
+{
+    const struct om_file_maker *const maker = w->file->maker;
+    const size_t size = om_dtype_size(stored_dtype(w));
+    struct om_weight view = *w;
+    struct ref_tensor all;
+    int64_t extent;
+    int rc;
+
+    if (!w->strides) {
+        OM_TRY(om_ref_new(pool, t, stored_dtype(w), w->dims, w->rank, err));
+        maker->make(maker, w->offset, (size_t)w->bytes, t->data);
+        return 0;
+    }
+    if (!om_view_extent(w->dims, w->strides, w->rank, &extent))
+        return om_fail(err, OM_E_LIMIT, "the shape is too large");
+    OM_TRY(om_ref_new(pool, &all, stored_dtype(w), &extent, 1, err));
+    maker->make(maker, w->offset, (size_t)extent * size, all.data);
+    view.data = all.data;
+    rc = copy_strided(pool, &view, t, err);
+    om_ref_drop(&all);
+    return rc;
+}
+
+static bool is_made(const struct om_weight *w)
+{
+    return w->file && w->file->maker && w->bytes > 0;
+}
+
 static int check_bytes(const struct om_weight *w, struct om_error *err)
 {
     int64_t n;
@@ -39,7 +72,7 @@ static int check_bytes(const struct om_weight *w, struct om_error *err)
     if (bytes != w->bytes)
         return om_fail(err, OM_E_FORMAT, "shape needs %" PRIu64 " bytes, found %" PRIu64, bytes,
                        w->bytes);
-    if (bytes > 0 && !w->data)
+    if (bytes > 0 && !w->data && !is_made(w))
         return om_fail(err, OM_E_INTERNAL, "the weight has no data");
     return 0;
 }
@@ -50,7 +83,9 @@ int om_ref_weight(struct ref_pool *pool, const struct om_weight *w, struct ref_t
     struct ref_tensor source;
 
     OM_TRY(check_bytes(w, err));
-    if (w->strides && w->bytes > 0)
+    if (is_made(w))
+        OM_TRY(copy_made(pool, w, &source, err));
+    else if (w->strides && w->bytes > 0)
         OM_TRY(copy_strided(pool, w, &source, err));
     else if (w->bytes > 0 && !om_ref_aligned(w->data, stored_dtype(w)))
         OM_TRY(copy_plain(pool, w, &source, err));
