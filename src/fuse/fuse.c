@@ -106,9 +106,26 @@ static int clean(struct fuse *f)
     return look(f);
 }
 
+static int unflatten_graph(void *user, struct om_doc_graph *g, struct om_error *err)
+{
+    (void)err;
+    return apply(user, g, fz_unflatten);
+}
+
+/* Layers in the form that patterns have. */
+static int prepare(struct fuse *f)
+{
+    const size_t before = f->changes;
+
+    OM_TRY(om_doc_walk(f->d->graph, unflatten_graph, f, f->err));
+    return f->changes > before ? clean(f) : 0;
+}
+
 static int run(struct fuse *f)
 {
     OM_TRY(clean(f));
+    if (f->config->enable_transformers_specific_optimizations)
+        OM_TRY(prepare(f));
     f->fused = 0;
     if (f->config->enable_transformers_specific_optimizations)
         OM_TRY(om_doc_walk(f->d->graph, fuse_graph, f, f->err));

@@ -208,6 +208,46 @@ int fz_merge_transposes(struct fuse *f, struct om_doc_node *n)
     return om_doc_put_ints(f->d, n, "perm", both, len) ? 0 : fz_no_memory(f);
 }
 
+/* Views that make matrices of the last two axes, around a Transpose of these. */
+static const struct om_doc_node *matrices_turned(const struct fuse *f, const struct om_doc_node *n)
+{
+    const struct om_doc_node *const turn = fz_made_by(f, n->in[0], "Transpose");
+    const struct om_doc_node *const first = turn ? view_by(f, turn->in[0]) : NULL;
+    const struct om_value *x, *between, *y;
+    int64_t perm[OM_RANK_MAX];
+    uint32_t r;
+    size_t len;
+
+    if (!first || !perm_of(f, turn, perm, &len) || len != 3 || perm[0] != 0 || perm[1] != 2)
+        return NULL;
+    x = fz_shape(f, first->in[0]);
+    between = fz_shape(f, turn->in[0]);
+    y = fz_shape(f, n->out[0]);
+    if (!x || !between || !y || x->rank < 3 || y->rank != x->rank)
+        return NULL;
+    r = x->rank;
+    for (uint32_t i = 0; i < r; i++)
+        if (y->dims[i] != x->dims[i + 2 < r ? i : i + 1 == r ? r - 2 : r - 1])
+            return NULL;
+    return between->dims[1] == x->dims[r - 2] && between->dims[2] == x->dims[r - 1] ? first : NULL;
+}
+
+int fz_merge_turned(struct fuse *f, struct om_doc_node *n)
+{
+    const struct om_doc_node *const first = is_view(n) ? matrices_turned(f, n) : NULL;
+    int64_t perm[OM_RANK_MAX];
+    uint32_t rank;
+
+    if (!first)
+        return 0;
+    rank = fz_shape(f, first->in[0])->rank;
+    for (uint32_t i = 0; i < rank; i++)
+        perm[i] = i + 2 < rank ? i : i + 1 == rank ? i - 1 : i + 1;
+    OM_TRY(fz_become(f, n, "", "Transpose", &first->in[0], 1));
+    f->changes++;
+    return om_doc_put_ints(f->d, n, "perm", perm, rank) ? 0 : fz_no_memory(f);
+}
+
 /* ---- the target of a Reshape ---- */
 
 /* The extents of out as a constant target: numbers, copied axes, and one rest where no other axis
@@ -237,13 +277,20 @@ int fz_constant_target(struct fuse *f, struct om_doc_node *n)
     int64_t target[OM_RANK_MAX], allow_zero;
     om_sv name;
 
-    if (!fz_is(n, "", "Reshape") || n->n_in != 2 || n->n_out != 1 || fz_const(f, n->in[1]) ||
-        !fz_int(n, "allowzero", 0, &allow_zero) || allow_zero != 0)
+    if (!fz_is(n, "", "Reshape") || n->n_in != 2 || n->n_out != 1 ||
+        !fz_int(n, "allowzero", 0, &allow_zero))
+        return 0;
+    if (allow_zero != 0 && says_all(f, n)) {
+        f->changes++;
+        return om_doc_drop_attr(n, "allowzero") ? 0 : fz_no_memory(f);
+    }
+    if (fz_const(f, n->in[1]))
         return 0;
     x = fz_shape(f, n->in[0]);
     out = fz_shape(f, n->out[0]);
     if (!x || !out || out->rank == 0 || !constant_target(f, x, out, target))
         return 0;
     OM_TRY(fz_add_ints(f, target, out->rank, &name));
+    om_doc_drop_attr(n, "allowzero"); /* an empty axis is copied now */
     return fz_reread(f, n, 1, name);
 }
