@@ -93,6 +93,13 @@ OM_API int om_session_run_outputs(struct om_session *s, const struct om_tensor *
                                   size_t n_inputs, const char *const *outputs, size_t n_outputs,
                                   struct om_results **out, struct om_error *err);
 
+/* The same with memory for some of the results: an output with data is written there, which may be
+ * an input's memory where the model's operators say so (past and present of GroupQueryAttention);
+ * its dtype and dims must be those that the run gives, and the memory must outlive the results. */
+OM_API int om_session_run_into(struct om_session *s, const struct om_tensor *inputs,
+                               size_t n_inputs, const struct om_tensor *outputs, size_t n_outputs,
+                               struct om_results **out, struct om_error *err);
+
 /* The version of the ONNX Runtime that was found ("1.32.0") and where; an error when there is none.
  * The strings live as long as the process. */
 OM_API int om_ort_version(const char **version, const char **path, struct om_error *err);

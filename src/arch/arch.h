@@ -45,7 +45,9 @@ struct om_arch_job {
     enum om_dtype compute; /* of activations and float ports; OM_DTYPE_NONE: OM_F32 */
     enum om_dtype storage; /* of float weights in the file; OM_DTYPE_NONE: as in the checkpoint */
     bool storage_follows;  /* instead: each weight in the dtype it is computed with */
-    bool rope_cache; /* rotary tables of all positions, see om_builder */
+    /* For attention that knows how many keys each text has: rotary tables of all positions (see
+     * om_builder), and position_ids is an input, as texts of a batch end at different ones. */
+    bool grouped;
     const struct om_axis_fix *fixes; /* fixed axes */
     size_t n_fixes;
     struct om_ctx *ctx;

@@ -147,8 +147,18 @@ static void flatten_choices(struct om_builder *b)
     }
 }
 
+static bool lists_input(const struct build *bd, const char *name)
+{
+    for (const char *const *n = input_names(bd); *n; n++)
+        if (strcmp(*n, name) == 0)
+            return true;
+    return false;
+}
+
 static void declare_inputs(struct build *bd)
 {
+    if (bd->job->grouped && !lists_input(bd, "position_ids"))
+        declare(bd, "position_ids", "position_ids", NULL);
     for (const char *const *name = input_names(bd); *name; name++) {
         if (!takes_input(bd, *name))
             continue;
@@ -394,7 +404,7 @@ int om_arch_graph(const struct om_arch_job *job, const char *file, struct om_are
             b.compute = job->compute;
         b.storage = job->storage;
         b.storage_follows = job->storage_follows;
-        b.rope_cache = job->rope_cache;
+        b.rope_cache = job->grouped;
         b.fixes = job->fixes;
         b.n_fixes = job->n_fixes;
         fill(&b, user);

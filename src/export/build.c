@@ -28,7 +28,7 @@ static void choose_dtypes(struct om_job *job)
 
     job->arch.compute = o->dtype == OM_DTYPE_NONE ? OM_F32 : o->dtype;
     job->arch.storage = storage_dtype(o);
-    job->arch.rope_cache = o->genai;
+    job->arch.grouped = o->genai;
     job->arch.storage_follows =
         o->weights_dtype == OM_WEIGHTS_DTYPE_AUTO && o->weights != OM_WEIGHTS_SAFETENSORS;
 }

@@ -48,13 +48,8 @@ int om_job_genai_opts(const struct om_export_opts *o, struct om_error *err)
     return 0;
 }
 
-int om_job_genai_check(const struct om_job *job, struct om_error *err)
+int om_job_genai_check(struct om_job *job, struct om_error *err)
 {
-    if (job->sentence || job->arch.task->head != OM_HEAD_CAUSAL_LM ||
-        job->arch.arch->kind != OM_ARCH_DECODER || !job->arch.past)
-        return om_fail(err, OM_E_USAGE,
-                       "--genai is for decoders with a cache: choose --task "
-                       "text-generation-with-past");
     if (!find_type(job->config.model_type))
         return om_fail(
             err, OM_E_UNSUPPORTED,
@@ -62,6 +57,18 @@ int om_job_genai_check(const struct om_job *job, struct om_error *err)
             "gemma3, granite, llama, mistral, nemotron, olmo, phi, phi3, qwen2, qwen3 and "
             "smollm3",
             job->config.model_type);
+    if (job->sentence || job->arch.task->head != OM_HEAD_CAUSAL_LM ||
+        job->arch.arch->kind != OM_ARCH_DECODER || !job->arch.past)
+        return om_fail(err, OM_E_USAGE,
+                       "--genai is for decoders with a cache: choose --task "
+                       "text-generation-with-past");
+    /* int8 activations: three times as many tokens a second as with float32 ones. */
+    if (job->quantize && job->quantize->method == OM_QUANT_WEIGHT_ONLY &&
+        job->quantize->accuracy_level == 0) {
+        job->genai_quantize = *job->quantize;
+        job->genai_quantize.accuracy_level = 4;
+        job->quantize = &job->genai_quantize;
+    }
     return 0;
 }
 

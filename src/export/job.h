@@ -55,7 +55,7 @@ struct om_job {
     struct om_quant_report *report; /* what was changed; NULL: nobody asks for it */
     struct om_packed_scheme scheme; /* bits 0: none is given */
     struct om_packed_set *packed; /* NULL: the checkpoint holds no layers quantized */
-    struct om_quant_config packed_config;
+    struct om_quant_config packed_config, genai_quantize;
     const struct om_quant_config *quantize; /* how the files are written: the option's, or the checkpoint's; NULL: in float */
     struct om_sentence *sentence; /* NULL: a plain Transformers checkpoint */
     struct om_hub_repo *hub;      /* NULL: the model is a local directory */
@@ -121,7 +121,7 @@ int om_job_triton_write(struct om_job *job, struct om_error *err);
 /* --genai (genai.c): options that exclude it, models that it is not for, graphs that do not fit it, and
  * genai_config.json. */
 int om_job_genai_opts(const struct om_export_opts *o, struct om_error *err);
-int om_job_genai_check(const struct om_job *job, struct om_error *err);
+int om_job_genai_check(struct om_job *job, struct om_error *err);
 int om_job_genai_graph(const struct om_job *job, const struct om_graph *g, struct om_error *err);
 int om_job_genai_stage(struct om_job *job, struct om_error *err);
 /* Its text. g: the lowered graph. */

@@ -3,7 +3,10 @@
  *
  * Layouts are those of the graph: names and axes of its inputs say what is a cache, where its
  * sequences and where its tokens are. On the CPU a cache entry is read where ONNX Runtime wrote it;
- * only when beams change places are rows copied. */
+ * only when beams change places are rows copied.
+ *
+ * Where one buffer holds past and present (genai.c), it stays where it is and has room for what
+ * comes; padding then stands at the end of rows. */
 #include "gen/decoder.h"
 
 #include <stdlib.h>
@@ -22,7 +25,8 @@ struct entry {
     int64_t dims[8];
     uint32_t rank;
     const void *data;
-    void *own; /* memory for data that is no output's */
+    uint32_t tokens; /* the axis of tokens */
+    void *own;       /* memory for data that is no output's */
     size_t own_size;
 };
 
@@ -42,6 +46,10 @@ struct om_model_decoder {
     struct om_arena arena;
     struct feed first, later; /* for the first step and those behind it */
     bool caches;
+    bool grouped;    /* attention is GroupQueryAttention: the mask says how many keys there are */
+    size_t capacity; /* of the buffers, in tokens; 0: there are none */
+    size_t *last_token, last_token_cap; /* by row: where its last new id stands in the step */
+    struct om_tensor *into;             /* by output of a step: the buffer that it goes to */
     struct entry *entries;
     size_t n_entries;
     struct entry states;      /* of the encoder; rank 0: there are none */
@@ -113,9 +121,10 @@ static int empty_dims(const struct om_model_decoder *d, const struct om_session_
             e->dims[i] = (int64_t)d->rows * folded_heads(d->m, name);
         else if (p->dims[i] >= 0)
             e->dims[i] = p->dims[i];
-        else if (strstr(name, "sequence") || strstr(name, "past") || i == p->rank - 2)
+        else if (strstr(name, "sequence") || strstr(name, "past") || i == p->rank - 2) {
             e->dims[i] = 0;
-        else
+            e->tokens = i;
+        } else
             return om_fail(err, OM_E_UNSUPPORTED,
                            "input \"%s\": axis %u (%s) of the cache has no fixed size", p->name, i,
                            name);
@@ -219,6 +228,75 @@ static int take_cache(struct om_model_decoder *d, const struct feed *f, const st
     return 0;
 }
 
+/* ---- buffers that hold past and present ---- */
+
+/* The first buffer has room for so many tokens, later ones twice as many as that before. */
+#define BUFFER_MIN ((size_t)256)
+
+static size_t next_capacity(const struct om_model_decoder *d, size_t need)
+{
+    const size_t room = OM_MAX(OM_MAX(need, BUFFER_MIN), 2 * d->capacity);
+
+    return d->in.max_length >= need ? OM_MIN(room, d->in.max_length) : room;
+}
+
+/* Room for capacity tokens; those that are there move along. */
+static int grow_entry(struct entry *e, size_t old, size_t capacity, struct om_error *err)
+{
+    struct om_tensor t = { e->in, e->dtype, e->rank, e->dims, NULL };
+    size_t row = om_dtype_size(e->dtype), outer = 1;
+    uint64_t bytes;
+    char *own;
+
+    e->dims[e->tokens] = (int64_t)capacity;
+    if (!om_tensor_bytes(&t, &bytes) || bytes > SIZE_MAX)
+        return no_memory(err);
+    own = calloc(bytes ? (size_t)bytes : 1, 1);
+    if (!own)
+        return no_memory(err);
+    for (uint32_t i = 0; i < e->rank; i++)
+        if (i < e->tokens)
+            outer *= (size_t)e->dims[i];
+        else if (i > e->tokens)
+            row *= (size_t)e->dims[i];
+    for (size_t i = 0; i < outer && old > 0; i++)
+        memcpy(own + i * capacity * row, (char *)e->own + i * old * row, old * row);
+    free(e->own);
+    e->own = own;
+    e->data = own;
+    return 0;
+}
+
+static int reserve(struct om_model_decoder *d, size_t need, struct om_error *err)
+{
+    const size_t capacity = next_capacity(d, need);
+
+    if (!d->grouped || !d->caches || need <= d->capacity)
+        return 0;
+    for (size_t i = 0; i < d->n_entries; i++)
+        OM_TRY(grow_entry(&d->entries[i], d->capacity, capacity, err));
+    d->capacity = capacity;
+    return 0;
+}
+
+/* Outputs go where the inputs of the same entry lie. */
+static int run_session(struct om_model_decoder *d, const struct feed *f, struct om_results **r,
+                       struct om_error *err)
+{
+    if (d->capacity == 0)
+        return om_session_run_outputs(f->session, d->inputs, d->n_inputs, f->outputs, f->n_outputs,
+                                      r, err);
+    d->into[0] = (struct om_tensor){ .name = f->outputs[0] };
+    for (size_t i = 1; i < f->n_outputs; i++) {
+        const struct entry *e = &d->entries[f->of_output[i]];
+
+        d->into[i] = (struct om_tensor){ e->out, e->dtype, e->rank, e->dims, e->data };
+    }
+    return om_session_run_into(f->session, d->inputs, d->n_inputs, d->into, f->n_outputs, r, err);
+}
+
+/* ---- rows ---- */
+
 /* Rows of an entry in a new order. */
 static int reorder(struct entry *e, size_t old_rows, const uint32_t *from, size_t n,
                    struct om_error *err)
@@ -298,12 +376,64 @@ static int64_t mask_at(const struct om_model_decoder *d, size_t row, size_t colu
     return column < d->in.length ? d->mask[row * d->in.length + column] : 1;
 }
 
+/* Ids of a row before column end that are no padding. */
+static size_t count_seen(const struct om_model_decoder *d, size_t row, size_t end)
+{
+    size_t n = end;
+
+    for (size_t i = 0; i < d->in.length && i < end; i++)
+        n -= mask_at(d, row, i) == 0;
+    return n;
+}
+
+/* A row without its padding, which comes behind it. */
+static void fill_row(const struct om_model_decoder *d, const int64_t *ids, size_t row, size_t len,
+                     const struct columns *c)
+{
+    const size_t seen = count_seen(d, row, len);
+    const size_t cached = count_seen(d, row, d->caches ? d->done : 0);
+    size_t at = 0;
+
+    for (size_t i = 0; i < c->total; i++)
+        c->mask[row * c->total + i] = i < seen;
+    for (size_t i = 0; i < c->len; i++) {
+        c->ids[row * c->len + i] = 0;
+        c->positions[row * c->len + i] = 0;
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (mask_at(d, row, i) == 0 || at++ < cached)
+            continue;
+        c->ids[row * c->len + at - 1 - cached] = ids[i];
+        c->positions[row * c->len + at - 1 - cached] = (int64_t)at - 1;
+    }
+    d->last_token[row] = seen - cached - 1;
+}
+
+/* How many columns the longest row needs without padding. */
+static int measure_rows(struct om_model_decoder *d, const struct om_seqs *q, struct columns *c,
+                        struct om_error *err)
+{
+    *c = (struct columns){ .len = 0 };
+    for (size_t r = 0; r < d->rows; r++) {
+        const size_t seen = count_seen(d, r, q->len);
+        const size_t cached = count_seen(d, r, d->caches ? d->done : 0);
+
+        if (seen <= cached)
+            return om_fail(err, OM_E_USAGE, "text %zu of the batch has padding only", r);
+        c->total = OM_MAX(c->total, seen);
+        c->len = OM_MAX(c->len, seen - cached);
+    }
+    return 0;
+}
+
 static void fill_columns(const struct om_model_decoder *d, const struct om_seqs *q,
                          const struct columns *c)
 {
     const size_t done = c->total - c->len;
 
-    for (size_t r = 0; r < d->rows; r++) {
+    for (size_t r = 0; r < d->rows && d->grouped; r++)
+        fill_row(d, om_seqs_row(q, r), r, q->len, c);
+    for (size_t r = 0; r < d->rows && !d->grouped; r++) {
         int64_t seen = 0;
 
         memcpy(c->ids + r * c->len, om_seqs_row(q, r) + done, c->len * sizeof(*c->ids));
@@ -325,9 +455,13 @@ static int make_columns(struct om_model_decoder *d, const struct om_seqs *q, str
     size_t row, need;
 
     *c = (struct columns){ .len = q->len - cached, .total = q->len };
+    if (d->grouped)
+        OM_TRY(measure_rows(d, q, c, err));
     if (!om_mul_size(c->len, 2, &row) || !om_add_size(row, c->total, &row) ||
         !om_mul_size(row, d->rows, &need) ||
         !om_grow(&d->columns, &d->columns_cap, need, sizeof(*d->columns)))
+        return no_memory(err);
+    if (d->grouped && !om_grow(&d->last_token, &d->last_token_cap, d->rows, sizeof(*d->last_token)))
         return no_memory(err);
     c->ids = d->columns;
     c->positions = c->ids + d->rows * c->len;
@@ -398,6 +532,15 @@ static int put_input(struct om_model_decoder *d, struct om_arena *a,
 
 /* ---- a step ---- */
 
+/* The last new token of every row stands in the last column. */
+static bool ends_alike(const struct om_model_decoder *d, size_t columns)
+{
+    for (size_t i = 0; i < d->rows && d->grouped; i++)
+        if (d->last_token[i] + 1 != columns)
+            return false;
+    return true;
+}
+
 static int read_logits(struct om_model_decoder *d, const struct om_tensor *t, struct om_logits *out,
                        struct om_error *err)
 {
@@ -410,17 +553,19 @@ static int read_logits(struct om_model_decoder *d, const struct om_tensor *t, st
     *out = (struct om_logits){ .rows = (size_t)t->dims[0],
                                .vocab = (size_t)t->dims[2],
                                .stride = row };
-    if (t->dtype == OM_F32) {
+    if (t->dtype == OM_F32 && ends_alike(d, (size_t)t->dims[1])) {
         out->data = (const float *)t->data + last;
         return 0;
     }
     out->stride = out->vocab;
     if (!om_grow(&d->logits, &d->logits_cap, out->rows * out->vocab, sizeof(*d->logits)))
         return no_memory(err);
-    for (size_t i = 0; i < out->rows; i++)
+    for (size_t i = 0; i < out->rows; i++) {
+        const size_t at = i * row + (d->grouped ? d->last_token[i] * out->vocab : last);
+
         om_convert(d->logits + i * out->vocab, OM_F32,
-                   (const char *)t->data + (i * row + last) * om_dtype_size(t->dtype), t->dtype,
-                   out->vocab);
+                   (const char *)t->data + at * om_dtype_size(t->dtype), t->dtype, out->vocab);
+    }
     out->data = d->logits;
     return 0;
 }
@@ -473,11 +618,11 @@ static int run_step(struct om_model_decoder *d, struct om_arena *a, const struct
     int rc;
 
     OM_TRY(make_columns(d, q, &c, err));
+    OM_TRY(reserve(d, c.total, err));
     OM_TRY(put_inputs(d, a, f, &c, first, err));
-    OM_TRY(om_session_run_outputs(f->session, d->inputs, d->n_inputs, f->outputs, f->n_outputs, &r,
-                                  err));
+    OM_TRY(run_session(d, f, &r, err));
     rc = read_logits(d, om_results_at(r, 0), out, err);
-    if (rc == 0)
+    if (rc == 0 && d->capacity == 0)
         rc = take_cache(d, f, r, err);
     if (rc < 0) {
         om_results_free(r);
@@ -508,7 +653,8 @@ static size_t most_at_once(const struct om_model_decoder *d)
     const struct om_session *s = d->first.session;
     size_t row = sizeof(float);
 
-    if (!d->caches || d->later.session != s || d->states.rank || has_input(s, "use_cache_branch") ||
+    if ((d->grouped && d->rows > 1) || /* the operator takes one text's tokens behind cached ones */
+        !d->caches || d->later.session != s || d->states.rank || has_input(s, "use_cache_branch") ||
         depends_on_length(d->m))
         return SIZE_MAX;
     for (size_t i = 0; i < om_session_output_count(s); i++) {
@@ -600,8 +746,10 @@ static int set_up(struct om_model_decoder *d, struct om_error *err)
     d->caches = d->in.use_cache && has_past(d->later.session);
     inputs = om_session_input_count(d->first.session) + om_session_input_count(d->later.session) +
              (encoder ? om_session_input_count(encoder) : 0);
+    d->grouped = !encoder && om_model_is_grouped(om_model_get_info(d->m));
     d->inputs = om_arena_array(&d->arena, inputs + 1, sizeof(*d->inputs));
-    if (!d->inputs || !om_mul_size(d->rows, d->in.length, &len))
+    d->into = om_arena_array(&d->arena, inputs + 1, sizeof(*d->into));
+    if (!d->inputs || !d->into || !om_mul_size(d->rows, d->in.length, &len))
         return no_memory(err);
     d->mask = malloc(len * sizeof(*d->mask) + 1);
     if (!d->mask)
@@ -646,6 +794,7 @@ void om_model_decoder_free(struct om_model_decoder *d)
     om_results_free(d->encoded);
     free(d->mask);
     free(d->columns);
+    free(d->last_token);
     free(d->logits);
     om_arena_release(&d->arena);
     free(d);

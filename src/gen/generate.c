@@ -214,7 +214,8 @@ static int run(struct call *c, struct om_generated *out, struct om_error *err)
                                     .length = c->length,
                                     .ids = c->plan.seq2seq ? c->ids : NULL,
                                     .mask = c->mask,
-                                    .use_cache = c->plan.c.use_cache };
+                                    .use_cache = c->plan.c.use_cache,
+                                    .max_length = c->plan.max_length };
     OM_TRY(om_model_decoder_new(c->m, &in, &model, err));
     decoder = om_model_decoder_steps(model);
     rc = search(c, &decoder, out, err);

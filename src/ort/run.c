@@ -288,18 +288,50 @@ static int read_values(struct om_results *r, struct om_error *err)
 
 /* ---- the run ---- */
 
+/* Outputs that have memory already. */
+static int bind_outputs(const struct om_session *s, const struct om_tensor *into,
+                        struct om_results *r, struct om_error *err)
+{
+    const struct om_ort *ort = s->ort;
+    int rc = 0;
+
+    for (size_t i = 0; into && i < r->len && rc == 0; i++) {
+        const struct om_tensor *t = &into[i];
+        uint64_t bytes;
+        uint32_t at;
+
+        if (!t->data)
+            continue;
+        om_map_get(&s->outputs.by_name, om_sv_str(t->name), &at);
+        rc = check_tensor(&s->outputs.items[at], t, err);
+        if (rc == 0 && !om_tensor_bytes(t, &bytes))
+            rc = om_fail(err, OM_E_INTERNAL, "unchecked shape");
+        if (rc == 0)
+            rc = om_ort_check(ort,
+                              ort->create_tensor(ort->cpu, (void *)(uintptr_t)t->data,
+                                                 (size_t)bytes, t->dims, t->rank,
+                                                 om_dtype_onnx(t->dtype), &r->values[i]),
+                              err);
+        rc = om_wrap(err, rc, "output \"%s\"", t->name);
+    }
+    return rc;
+}
+
 static int run_named(const struct om_session *s, struct run *r, const char *const *outputs,
-                     size_t n_outputs, struct om_results **out, struct om_error *err)
+                     const struct om_tensor *into, size_t n_outputs, struct om_results **out,
+                     struct om_error *err)
 {
     struct om_results *res = NULL;
     int rc;
 
     OM_TRY(results_new(s->ort, outputs, n_outputs, &res, err));
-    rc = om_ort_check(s->ort,
-                      s->ort->run(s->handle, NULL, s->inputs.names,
-                                  (const struct ort_value *const *)r->in_values, s->inputs.len,
-                                  outputs, n_outputs, res->values),
-                      err);
+    rc = bind_outputs(s, into, res, err);
+    if (rc == 0)
+        rc = om_ort_check(s->ort,
+                          s->ort->run(s->handle, NULL, s->inputs.names,
+                                      (const struct ort_value *const *)r->in_values, s->inputs.len,
+                                      outputs, n_outputs, res->values),
+                          err);
     if (rc == 0)
         rc = read_values(res, err);
     if (rc == 0)
@@ -309,9 +341,9 @@ static int run_named(const struct om_session *s, struct run *r, const char *cons
     return rc;
 }
 
-int om_session_run_outputs(struct om_session *s, const struct om_tensor *inputs, size_t n_inputs,
-                           const char *const *outputs, size_t n_outputs, struct om_results **out,
-                           struct om_error *err)
+static int run_session(struct om_session *s, const struct om_tensor *inputs, size_t n_inputs,
+                       const char *const *outputs, const struct om_tensor *into, size_t n_outputs,
+                       struct om_results **out, struct om_error *err)
 {
     struct run r;
     int rc = run_init(&r, s, err);
@@ -324,9 +356,32 @@ int om_session_run_outputs(struct om_session *s, const struct om_tensor *inputs,
     if (rc == 0)
         rc = make_values(&r, err);
     if (rc == 0)
-        rc = run_named(s, &r, outputs, n_outputs, out, err);
+        rc = run_named(s, &r, outputs, into, n_outputs, out, err);
     run_release(&r);
     return om_wrap(err, rc, "%s", s->label);
+}
+
+int om_session_run_outputs(struct om_session *s, const struct om_tensor *inputs, size_t n_inputs,
+                           const char *const *outputs, size_t n_outputs, struct om_results **out,
+                           struct om_error *err)
+{
+    return run_session(s, inputs, n_inputs, outputs, NULL, n_outputs, out, err);
+}
+
+int om_session_run_into(struct om_session *s, const struct om_tensor *inputs, size_t n_inputs,
+                        const struct om_tensor *outputs, size_t n_outputs, struct om_results **out,
+                        struct om_error *err)
+{
+    const char **names = malloc((n_outputs + 1) * sizeof(*names));
+    int rc;
+
+    if (!names)
+        return no_memory(err);
+    for (size_t i = 0; i < n_outputs; i++)
+        names[i] = outputs[i].name;
+    rc = run_session(s, inputs, n_inputs, names, outputs, n_outputs, out, err);
+    free(names);
+    return rc;
 }
 
 int om_session_run(struct om_session *s, const struct om_tensor *inputs, size_t n_inputs,

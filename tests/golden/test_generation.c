@@ -380,11 +380,14 @@ static const struct form {
     enum om_decoder_form decoder;
     bool no_past, no_merged;
     bool opened; /* the export is left to om_model_open() */
+    bool genai;  /* of models that onnxruntime-genai knows */
 } forms[] = {
-    { "", true, true, true, OM_DECODER_ALL, false, false, true },
-    { ", one decoder", true, false, true, OM_DECODER_SINGLE, false, false, false },
-    { ", two decoders", true, false, false, OM_DECODER_ALL, false, true, false },
-    { ", no cache", true, true, false, OM_DECODER_ALL, true, false, false },
+    { "", true, true, true, OM_DECODER_ALL, false, false, true, false },
+    { ", one decoder", true, false, true, OM_DECODER_SINGLE, false, false, false, false },
+    { ", two decoders", true, false, false, OM_DECODER_ALL, false, true, false, false },
+    { ", no cache", true, true, false, OM_DECODER_ALL, true, false, false, false },
+    { ", past and present in one buffer", false, true, true, OM_DECODER_ALL, false, false, false,
+      true },
 };
 
 static bool has_all_forms(const char *name)
@@ -408,6 +411,7 @@ static int export_form(struct run *r, const struct form *f, const char *ckpt, co
     e.task = om_arena_printf(r->arena, "%s%s", task, f->no_past ? "" : "-with-past");
     e.decoder = f->decoder;
     e.validation = OM_VALIDATE_NEVER;
+    e.genai = f->genai;
     return om_export_run(NULL, &e, err);
 }
 
@@ -448,8 +452,11 @@ static int run_forms(struct run *r, const char *dir, const char *model, const ch
 
         if (!(seq2seq ? f->seq2seq : f->decoder_only) || !(f->always || has_all_forms(r->name)))
             continue;
-        if (!f->opened)
-            OM_TRY(export_form(r, f, ckpt, out, seq2seq, err));
+        if (!f->opened && export_form(r, f, ckpt, out, seq2seq, err) < 0) {
+            if (f->genai && err->code == OM_E_UNSUPPORTED)
+                continue;
+            return err->code;
+        }
         OM_TRY(run_form(r, f, dir, ckpt, out, seq2seq, err));
     }
     return 0;

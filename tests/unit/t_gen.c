@@ -941,7 +941,9 @@ static void prompt_logits(struct test *t, const struct om_model *m, size_t most,
 {
     static int64_t ids[] = { 0, 0, 5, 6, 7, 8, 9, 0, 11, 12, 13, 14, 15, 16 };
     static const int64_t mask[] = { 0, 0, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1 };
-    const struct om_decoder_input in = { 2, 7, NULL, mask, true, most };
+    const struct om_decoder_input in = {
+        .batch = 2, .length = 7, .mask = mask, .use_cache = true, .most_logits = most
+    };
     const struct om_seqs seqs = { ids, 2, 7, 7 };
     struct om_model_decoder *d = NULL;
     struct om_error err = OM_ERROR_INIT;

@@ -372,6 +372,40 @@ static void some_outputs(struct test *t)
     om_session_free(s);
 }
 
+/* One output into memory of the caller, the other where ONNX Runtime puts it. */
+static void into_memory(struct test *t)
+{
+    float room[3] = { 0, 0, 0 };
+    const struct om_tensor in[] = { f32("x", 2, DIMS(1, 3), F32S(1, 2, 3)),
+                                    f32("y", 2, DIMS(1, 3), F32S(0, 0, 1)) };
+    struct om_tensor out[] = { f32("sum", 2, DIMS(1, 3), room), { .name = "minus" } };
+    struct om_error err = OM_ERROR_INIT;
+    struct om_results *r = NULL;
+    struct om_session *s;
+
+    if (!have_ort(t))
+        return;
+    s = open_model(t, &add_model);
+    if (!s)
+        return;
+    CHECK_OK(t, om_session_run_into(s, in, 2, out, 2, &r, &err), &err);
+    CHECK(t, room[0] == 1 && room[1] == 2 && room[2] == 4);
+    if (r) {
+        CHECK(t, om_results_at(r, 0)->data == room);
+        check_floats(t, om_results_at(r, 1), F32S(-1, -2, -4), 3);
+    }
+    om_results_free(r);
+    r = NULL;
+    out[0].dims = DIMS(1, 2);
+    CHECK(t, om_session_run_into(s, in, 2, out, 2, &r, &err) < 0);
+    CHECK(t, r == NULL);
+    out[0].dtype = OM_I64;
+    CHECK_INT(t, om_session_run_into(s, in, 2, out, 2, &r, &err), OM_E_USAGE);
+    CHECK_HAS(t, om_error_text(&err), "output \"sum\": expected float32, found int64");
+    om_error_release(&err);
+    om_session_free(s);
+}
+
 /* Bytes go in and come out unchanged for every type, from an odd address too. */
 static void every_dtype(struct test *t)
 {
@@ -1047,6 +1081,7 @@ const struct test_entry t_session[] = {
     { "ports", ports },
     { "run", run_add },
     { "some outputs", some_outputs },
+    { "into memory", into_memory },
     { "every dtype", every_dtype },
     { "empty and scalar tensors", empty_and_scalar },
     { "wrong inputs", wrong_inputs },
