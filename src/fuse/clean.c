@@ -186,11 +186,12 @@ static void read_aliases(struct fuse *f, struct om_doc_node *n)
 }
 
 /* In this order on every node, as long as it is there. */
-static fz_rule *const rules[] = { hoist_constant,      fold_shape,          drop_copy,
-                                  fz_drop_moves,       fz_drop_neutral,     fz_drop_choice,
-                                  fz_drop_logic,       fz_merge_casts,      fz_merge_views,
-                                  fz_merge_unsqueezes, fz_merge_transposes, fz_merge_turned,
-                                  fz_constant_target,  fz_piece_of_shape,   fz_fold };
+static fz_rule *const rules[] = { hoist_constant,  fold_shape,          drop_copy,
+                                  fz_drop_moves,   fz_drop_spread,      fz_drop_neutral,
+                                  fz_drop_choice,  fz_drop_logic,       fz_merge_casts,
+                                  fz_merge_views,  fz_merge_unsqueezes, fz_merge_transposes,
+                                  fz_merge_turned, fz_constant_target,  fz_piece_of_shape,
+                                  fz_fold };
 
 static int clean_node(struct fuse *f, struct om_doc_node *n)
 {

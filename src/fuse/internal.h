@@ -38,7 +38,7 @@ struct fuse {
 
     struct om_doc_node **fresh; /* nodes that g gets; in makers they follow those that it has */
     size_t n_fresh, cap_fresh;
-    bool unsorted; /* a node gives what another one gave */
+    bool unsorted;       /* a node gives what another one gave */
     struct om_map notes; /* of g: what was made of a name for others, as fz_note() says */
     om_sv *noted;
     size_t n_noted, cap_noted;
@@ -130,8 +130,8 @@ bool fz_reduces_last(const struct fuse *f, const struct om_doc_node *n);
 typedef int fz_rule(struct fuse *f, struct om_doc_node *n);
 
 int fz_clean(struct fuse *f); /* g: what computes nothing */
-fz_rule fz_drop_moves, fz_merge_views, fz_merge_unsqueezes, fz_merge_transposes, fz_merge_turned,
-    fz_constant_target;                                                 /* views.c */
+fz_rule fz_drop_moves, fz_drop_spread, fz_merge_views, fz_merge_unsqueezes, fz_merge_transposes,
+    fz_merge_turned, fz_constant_target;                                /* views.c */
 fz_rule fz_drop_neutral, fz_drop_choice, fz_drop_logic, fz_merge_casts; /* values.c */
 fz_rule fz_piece_of_shape;                                              /* extents.c */
 /* n gives the same extents as a node before it; seen: theirs. */

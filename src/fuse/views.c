@@ -100,6 +100,82 @@ int fz_drop_moves(struct fuse *f, struct om_doc_node *n)
     return 0;
 }
 
+/* ---- an Expand that the next operator does as well ---- */
+
+static const struct {
+    const char *op;
+    uint32_t matrix; /* axes at the end that are not broadcast */
+} spreading[] = {
+    { "Add", 0 },
+    { "Sub", 0 },
+    { "Mul", 0 },
+    { "Div", 0 },
+    { "Pow", 0 },
+    { "Mod", 0 },
+    { "And", 0 },
+    { "Or", 0 },
+    { "Xor", 0 },
+    { "Equal", 0 },
+    { "Greater", 0 },
+    { "Less", 0 },
+    { "GreaterOrEqual", 0 },
+    { "LessOrEqual", 0 },
+    { "Min", 0 },
+    { "Max", 0 },
+    { "Where", 0 },
+    { "MatMul", 2 },
+};
+
+/* Another operand has this extent on the axis (from the end), so the result has it anyway. */
+static bool others_have(const struct fuse *f, const struct om_doc_node *n, uint32_t i,
+                        uint32_t axis, om_dim extent)
+{
+    for (uint32_t k = 0; k < n->n_in; k++) {
+        const struct om_value *const v = k == i ? NULL : fz_shape(f, n->in[k]);
+
+        if (v && axis <= v->rank && v->dims[v->rank - axis] == extent)
+            return true;
+    }
+    return false;
+}
+
+static bool spreads_again(const struct fuse *f, const struct om_doc_node *n, uint32_t i,
+                          const struct om_value *x, const struct om_value *wide, uint32_t matrix)
+{
+    if (x->rank < matrix || wide->rank < matrix)
+        return false;
+    for (uint32_t axis = 1; axis <= wide->rank; axis++) {
+        const om_dim extent = wide->dims[wide->rank - axis];
+
+        if (axis <= x->rank && x->dims[x->rank - axis] == extent)
+            continue;
+        if (axis <= matrix || !others_have(f, n, i, axis, extent))
+            return false;
+    }
+    return true;
+}
+
+static int read_narrow(struct fuse *f, struct om_doc_node *n, uint32_t matrix)
+{
+    for (uint32_t i = 0; i < n->n_in; i++) {
+        const struct om_doc_node *const e = fz_made_by(f, n->in[i], "Expand");
+        const struct om_value *const x = e ? fz_shape(f, e->in[0]) : NULL;
+        const struct om_value *const wide = e ? fz_shape(f, n->in[i]) : NULL;
+
+        if (x && wide && spreads_again(f, n, i, x, wide, matrix))
+            OM_TRY(fz_reread(f, n, i, e->in[0]));
+    }
+    return 0;
+}
+
+int fz_drop_spread(struct fuse *f, struct om_doc_node *n)
+{
+    for (size_t i = 0; i < OM_COUNT(spreading); i++)
+        if (fz_is(n, "", spreading[i].op))
+            return read_narrow(f, n, spreading[i].matrix);
+    return 0;
+}
+
 /* ---- views of views ---- */
 
 /* A target that says every extent: no copy of an axis, no rest... or a rest alone. */

@@ -73,7 +73,27 @@ static const struct fuse_case cases[] = {
     { "an Expand that repeats",
       "in x f32 1,S,8; in z f32 B,1,1; " AXIS(
           "b", "z", "0") "const e i64 2 1,1; "
-                         "op t Concat b,e axis=0; op a Expand x,t; op y Add a,z; out y",
+                         "op t Concat b,e axis=0; op a Expand x,t; op e Exp a; op y Add e,z; out y",
+      "Expand", 1, 1, 18 },
+    { "an Expand that the sum does as well",
+      X AXIS("b", "x", "0") "const q f32 1,8 2; const e i64 2 1,8; op t Concat b,e axis=0; "
+                            "op w Expand q,t; op y Add w,x; out y",
+      NULL, 1, 1, 18 },
+    { "an Expand of both sides",
+      X "in z f32 1,1,8; " AXIS("b", "x", "0") "const e i64 2 1,8; op t Concat b,e axis=0; "
+                                               "op v Expand z,t; op w Neg v; op y Add w,v; out y",
+      "Expand", 1, 1, 18 },
+    { "an Expand of a product's batch",
+      X
+      "const q f32 1,5,8 2; " AXIS("b", "x", "0") "const e i64 2 5,8; op t Concat b,e axis=0; "
+                                                  "op w Expand q,t; op h Transpose x perm=[0,2,1]; "
+                                                  "op y MatMul w,h; out y",
+      "Expand", 0, 1, 18 },
+    { "an Expand of a product's rows",
+      X
+      "const q f32 1,1,8 2; " AXIS("b", "x", "0") "const e i64 2 5,8; op t Concat b,e axis=0; "
+                                                  "op w Expand q,t; op h Transpose x perm=[0,2,1]; "
+                                                  "op y MatMul w,h; out y",
       "Expand", 1, 1, 18 },
     { "a Slice of everything",
       X "const o i64 1 0; const e i64 1 9223372036854775807; const a i64 1 1; op c Slice x,o,e,a; "
@@ -128,6 +148,22 @@ static const struct fuse_case cases[] = {
         "const b i64 3 -1,2,4; op v Reshape u,b; op h Neg v; "
         "op w Reshape v,a; op y Exp w; op z Sub y,f; out z; out h",
       NULL, 5, 1, 18 },
+    { "matrices that are turned",
+      "in x f32 B,2,S,4; " AXIS("b", "x", "0")
+          AXIS("s", "x",
+               "2") "const m i64 1 -1; const d i64 1 4; const h i64 1 2; op t Concat m,s,d axis=0; "
+                    "op v Reshape x,t; op w Transpose v perm=[0,2,1]; op u Concat b,h,d,s axis=0; "
+                    "op r Reshape w,u; op y Exp r; out y",
+      NULL, 2, 1, 18 },
+    { "matrices of other axes that are turned",
+      "in x f32 B,2,2,4; const t i64 3 -1,4,4; op v Reshape x,t; op w Transpose v perm=[0,2,1]; "
+      "const u i64 4 -1,2,4,2; op r Reshape w,u; op y Exp r; out y",
+      NULL, 4, 1, 18 },
+    { "a target that says empty axes",
+      "in x f32 B,S,2,4; " AXIS("b", "x", "0") AXIS(
+          "s", "x", "1") "const d i64 1 8; op t Concat b,s,d axis=0; op y Reshape x,t allowzero=1; "
+                         "out y",
+      NULL, 1, 1, 18 },
     /* numbers that change nothing */
     { "times one", X "const o f32 - 1; op a Mul x,o; op y Exp a; out y", "Mul", 0, 1, 18 },
     { "one times", X "const o f32 1 1; op a Mul o,x; op y Exp a; out y", "Mul", 0, 1, 18 },
