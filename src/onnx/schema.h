@@ -59,6 +59,7 @@ enum {
     PB_ATTR_G = 6,
     PB_ATTR_FLOATS = 7,
     PB_ATTR_INTS = 8,
+    PB_ATTR_STRINGS = 9,
     PB_ATTR_GRAPHS = 11,
     PB_ATTR_TYPE = 20,
     PB_ATTR_REF = 21,

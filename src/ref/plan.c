@@ -526,3 +526,65 @@ int om_ref_model_new(struct om_doc *d, struct om_ref_model **out, struct om_erro
     *out = m;
     return 0;
 }
+
+/* ---- lists in attributes, for kernels ---- */
+
+/* The fields of an attribute with a number, one by one; f is the next. 0: no more. */
+static int next_field(const struct ref_call *c, const char *name, uint32_t number, om_sv *rest,
+                      struct om_wire_field *f)
+{
+    if (!rest->ptr) {
+        const struct om_doc_attr *a = c->step ? om_doc_attr(c->step->source, name) : NULL;
+
+        if (!a)
+            return 0;
+        *rest = a->message;
+    }
+    return om_pb_next(rest, number, f, c->err);
+}
+
+static int too_many(const struct ref_call *c, const char *name, size_t cap)
+{
+    return om_fail(c->err, OM_E_FORMAT, "attribute \"%s\" has more than %zu values", name, cap);
+}
+
+int om_ref_attr_floats(const struct ref_call *c, const char *name, float *out, size_t cap,
+                       size_t *n)
+{
+    om_sv rest = { NULL, 0 };
+    struct om_wire_field f;
+    int rc, more;
+
+    *n = 0;
+    while ((rc = next_field(c, name, PB_ATTR_FLOATS, &rest, &f)) > 0) {
+        uint64_t bits;
+
+        while ((more = om_pb_element(&f, 4, &bits, c->err)) > 0) {
+            const uint32_t low = (uint32_t)bits;
+
+            if (*n == cap)
+                return too_many(c, name, cap);
+            memcpy(&out[(*n)++], &low, sizeof(low));
+        }
+        OM_TRY(more);
+    }
+    return rc;
+}
+
+int om_ref_attr_strings(const struct ref_call *c, const char *name, om_sv *out, size_t cap,
+                        size_t *n)
+{
+    om_sv rest = { NULL, 0 };
+    struct om_wire_field f;
+    int rc;
+
+    *n = 0;
+    while ((rc = next_field(c, name, PB_ATTR_STRINGS, &rest, &f)) > 0) {
+        if (f.type != OM_WIRE_LEN)
+            return om_fail(c->err, OM_E_FORMAT, "attribute \"%s\" is broken", name);
+        if (*n == cap)
+            return too_many(c, name, cap);
+        out[(*n)++] = f.bytes;
+    }
+    return rc;
+}

@@ -62,6 +62,14 @@ struct om_ref_model {
     size_t most; /* inputs or outputs of a node */
 };
 
+/* ---- lists in attributes, for kernels ---- */
+
+/* At most cap floats; their number. Without the attribute: 0. */
+int om_ref_attr_floats(const struct ref_call *c, const char *name, float *out, size_t cap,
+                       size_t *n);
+int om_ref_attr_strings(const struct ref_call *c, const char *name, om_sv *out, size_t cap,
+                        size_t *n);
+
 /* ---- subgraphs, for kernels ---- */
 
 /* The graph of an attribute; an error that names it where there is none. */

@@ -298,6 +298,18 @@ int om_ref_MatMulInteger(struct ref_call *c)
     return close_int32(&t, om_ref_do(&t, om_ref_MatMul, NULL, 0, a, b, NULL));
 }
 
+int om_ref_ms_MatMulInteger16(struct ref_call *c)
+{
+    const bool is_signed = om_ref_in(c, 0)->dtype == OM_I16 || om_ref_in(c, 1)->dtype == OM_I16;
+    struct ref_tape t = { .c = c };
+    const struct ref_tensor *a = shifted(&t, om_ref_in(c, 0), NULL, SPREAD_ROWS);
+    const struct ref_tensor *b = shifted(&t, om_ref_in(c, 1), NULL, SPREAD_COLUMNS);
+    const struct ref_tensor *y = om_ref_do(&t, om_ref_MatMul, NULL, 0, a, b, NULL);
+
+    om_ref_do_give(&t, 0, t.rc < 0 ? NULL : om_ref_do_convert(&t, y, is_signed ? OM_I32 : OM_U32));
+    return om_ref_tape_close(&t);
+}
+
 static const struct ref_tensor *convolve(struct ref_tape *t, const struct ref_tensor *x,
                                          const struct ref_tensor *w, const struct ref_tensor *bias)
 {

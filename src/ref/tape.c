@@ -25,7 +25,7 @@ const struct ref_tensor *om_ref_do_list(struct ref_tape *t, ref_kernel *kernel,
                                         const struct ref_tensor *const *in, uint32_t n_in,
                                         const struct ref_tensor **more, uint32_t n_out)
 {
-    enum { INPUTS = 8 };
+    enum { INPUTS = 12 };
     om_val in_ids[INPUTS] = { { 0 } }, out_ids[TAPE_OUTPUTS] = { { 1 }, { 1 }, { 1 }, { 1 } };
     struct ref_tensor out[TAPE_OUTPUTS] = { { .mem = NULL } };
     struct om_node node = { .in = in_ids,
@@ -105,6 +105,28 @@ const struct ref_tensor *om_ref_do_transpose(struct ref_tape *t, const struct re
     };
 
     return om_ref_do(t, om_ref_Transpose, &a, 1, x, NULL, NULL);
+}
+
+const struct ref_tensor *om_ref_do_channels_last(struct ref_tape *t, const struct ref_tensor *x)
+{
+    int64_t perm[OM_RANK_MAX];
+
+    if (t->rc < 0 || x->rank < 3)
+        return x;
+    for (uint32_t i = 0; i < x->rank; i++)
+        perm[i] = i == 0 ? 0 : i + 1 < x->rank ? i + 1 : 1;
+    return om_ref_do_transpose(t, x, perm);
+}
+
+const struct ref_tensor *om_ref_do_channels_first(struct ref_tape *t, const struct ref_tensor *x)
+{
+    int64_t perm[OM_RANK_MAX];
+
+    if (t->rc < 0 || x->rank < 3)
+        return x;
+    for (uint32_t i = 0; i < x->rank; i++)
+        perm[i] = i == 0 ? 0 : i == 1 ? x->rank - 1 : i - 1;
+    return om_ref_do_transpose(t, x, perm);
 }
 
 struct ref_tensor *om_ref_do_new(struct ref_tape *t, enum om_dtype dtype, const int64_t *dims,

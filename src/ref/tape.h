@@ -33,6 +33,9 @@ const struct ref_tensor *om_ref_do_reshape(struct ref_tape *t, const struct ref_
                                            const int64_t *dims, uint32_t rank);
 const struct ref_tensor *om_ref_do_transpose(struct ref_tape *t, const struct ref_tensor *x,
                                              const int64_t *perm);
+/* The second axis last, and the last one second: between channels first and last. */
+const struct ref_tensor *om_ref_do_channels_last(struct ref_tape *t, const struct ref_tensor *x);
+const struct ref_tensor *om_ref_do_channels_first(struct ref_tape *t, const struct ref_tensor *x);
 /* One element of dtype. */
 const struct ref_tensor *om_ref_do_number(struct ref_tape *t, enum om_dtype dtype, double v);
 /* A new tensor to be filled. */
