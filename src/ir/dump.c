@@ -70,7 +70,7 @@ static void put_elements(struct om_buf *b, const struct om_weight *w)
 {
     int64_t n;
 
-    if (w->file || !w->data || w->strides || (w->dtype != OM_F32 && !om_content_dtype(w->dtype)) ||
+    if (w->file || !w->data || w->strides || w->n_parts > 0 || (w->dtype != OM_F32 && !om_content_dtype(w->dtype)) ||
         w->src_dtype != w->dtype || !om_count(w->dims, w->rank, &n) || n > SHOWN_MAX)
         return;
     om_buf_adds(b, " =");
@@ -108,6 +108,8 @@ static void put_weights(const struct om_graph *g, struct om_buf *b)
         if (w->src_dtype != w->dtype)
             om_buf_printf(b, " cast from %s", om_dtype_text(w->src_dtype));
         put_strides(b, w);
+        if (w->n_parts > 0)
+            om_buf_printf(b, " of %" PRIu32 " parts", w->n_parts);
         put_elements(b, w);
         om_buf_addc(b, '\n');
     }

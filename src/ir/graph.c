@@ -173,6 +173,32 @@ uint64_t om_weight_bytes(const struct om_weight *w)
     return om_tensor_bytes(&t, &bytes) ? bytes : 0;
 }
 
+/* Pieces are whole lines, or elements, of the source; only such views are read across pieces. */
+static int check_parts(const struct om_weight *w, struct om_error *err)
+{
+    const bool transposed =
+        w->strides && w->rank == 2 && w->strides[0] == 1 && w->strides[1] == w->dims[0];
+    const uint64_t unit =
+        om_dtype_size(w->src_dtype) * (transposed ? (uint64_t)OM_MAX(w->dims[0], 1) : 1);
+    uint64_t sum = 0;
+
+    if (w->n_parts > OM_WEIGHT_PARTS_MAX || (w->strides && !transposed))
+        return om_fail(err, OM_E_INTERNAL, "%" PRIu32 " parts in a view of another kind",
+                       w->n_parts);
+    for (uint32_t i = 0; i < w->n_parts; i++) {
+        const struct om_weight_part *p = &w->parts[i];
+
+        if (p->bytes % unit != 0 || !om_add_u64(sum, p->bytes, &sum) ||
+            (p->file && (p->offset > p->file->size || p->bytes > p->file->size - p->offset)))
+            return om_fail(err, OM_E_FORMAT, "part %" PRIu32 " of %" PRIu64 " bytes does not fit",
+                           i, p->bytes);
+    }
+    if (sum != w->bytes)
+        return om_fail(err, OM_E_FORMAT, "parts of %" PRIu64 " bytes, expected %" PRIu64, sum,
+                       w->bytes);
+    return 0;
+}
+
 int om_weight_check(const struct om_weight *w, struct om_error *err)
 {
     const struct om_tensor t = { .dtype = w->src_dtype, .rank = w->rank, .dims = w->dims };
@@ -189,6 +215,8 @@ int om_weight_check(const struct om_weight *w, struct om_error *err)
     if (need != w->bytes)
         return om_fail(err, OM_E_FORMAT, "shape needs %" PRIu64 " bytes, %" PRIu64 " are there",
                        need, w->bytes);
+    if (w->n_parts > 0)
+        return check_parts(w, err);
     if (w->file && (w->offset > w->file->size || reach > w->file->size - w->offset))
         return om_fail(err, OM_E_FORMAT,
                        "%" PRIu64 " bytes at offset %" PRIu64 " of a file of %" PRIu64, reach,
@@ -219,8 +247,8 @@ static void weight_content(struct om_graph *g, const struct om_weight *w, struct
     const int64_t n = w->rank == 1 ? w->dims[0] : 1;
     om_dim *content;
 
-    if (w->rank > 1 || n > OM_CONTENT_MAX || !w->data || w->strides || w->src_dtype != w->dtype ||
-        !om_content_dtype(w->dtype))
+    if (w->rank > 1 || n > OM_CONTENT_MAX || !w->data || w->strides || w->n_parts > 0 ||
+        w->src_dtype != w->dtype || !om_content_dtype(w->dtype))
         return;
     content = om_arena_array(g->arena, (size_t)n + 1, sizeof(*content));
     for (int64_t i = 0; content && i < n; i++) {
@@ -260,9 +288,21 @@ static bool same_axes(const int64_t *a, const int64_t *b, uint32_t rank)
     return memcmp(a, b, rank * sizeof(*a)) == 0;
 }
 
+static bool same_parts(const struct om_weight *a, const struct om_weight *b)
+{
+    for (uint32_t i = 0; i < a->n_parts && i < b->n_parts; i++) {
+        const struct om_weight_part *p = &a->parts[i], *q = &b->parts[i];
+
+        if (p->file != q->file || p->offset != q->offset || p->data != q->data ||
+            p->bytes != q->bytes)
+            return false;
+    }
+    return a->n_parts == b->n_parts;
+}
+
 static bool same_weight(const struct om_weight *a, const struct om_weight *b)
 {
-    return a->dtype == b->dtype && a->rank == b->rank && a->file == b->file &&
+    return same_parts(a, b) && a->dtype == b->dtype && a->rank == b->rank && a->file == b->file &&
            a->offset == b->offset && a->data == b->data && a->bytes == b->bytes &&
            a->src_dtype == b->src_dtype && same_axes(a->dims, b->dims, a->rank) &&
            same_axes(a->strides, b->strides, a->rank);
@@ -310,7 +350,9 @@ om_val om_graph_weight(struct om_graph *g, const struct om_weight *given)
         if (!w.strides)
             return out_of_memory(g);
     }
-    if (!w.name.ptr || !w.dims)
+    if (w.n_parts > 0)
+        w.parts = om_arena_copy(g->arena, w.parts, w.n_parts * sizeof(*w.parts));
+    if (!w.name.ptr || !w.dims || (w.n_parts > 0 && !w.parts))
         return out_of_memory(g);
     v = add_weight(g, &w);
     if (v.id != 0 && om_map_put(&g->weight_by_name, w.name, v.id) < 0)

@@ -33,6 +33,17 @@ enum om_op om_op_parse(om_sv name); /* OM_OP_NONE when unknown */
 
 #define OM_RANK_MAX 8
 
+/* A piece of a weight's source. */
+struct om_weight_part {
+    const struct om_file *file; /* NULL: data is inline */
+    uint64_t offset;
+    const void *data;
+    uint64_t bytes;
+};
+
+/* Parts that a weight may have: a query's, a key's and a value's. */
+#define OM_WEIGHT_PARTS_MAX 3
+
 /* An initializer: a view of bytes that exist already (a checkpoint's file), or a few bytes that were computed. */
 struct om_weight {
     om_sv name;
@@ -48,6 +59,10 @@ struct om_weight {
     enum om_dtype src_dtype;    /* differs from dtype: cast */
     const int64_t *strides;     /* of dims in the source, in elements (base/view.h); NULL: contiguous. A transpose is
                                    dims and strides swapped */
+    /* Above 0: the source is these pieces, one after another, each whole lines of the view; file, offset and data are those
+     * of the first. Its view is contiguous, or a transposed matrix. */
+    uint32_t n_parts;
+    const struct om_weight_part *parts;
 };
 
 /* Bytes after the transform. */
@@ -145,7 +160,7 @@ int om_graph_check(const struct om_graph *g, struct om_error *err);
 
 om_val om_graph_input(struct om_graph *g, om_sv name, enum om_dtype dtype, const om_dim *dims, uint32_t rank);
 /* One value per name: asking again gives the same value, unless source or transform differ, which is an error. The
- * struct, name, dims and strides are copied. src_dtype OM_DTYPE_NONE stands for dtype; strides that are row-major
+ * struct, name, dims, strides and parts are copied. src_dtype OM_DTYPE_NONE stands for dtype; strides that are row-major
  * become NULL. */
 om_val om_graph_weight(struct om_graph *g, const struct om_weight *w);
 /* A computed constant: a weight without a name until finish; the bytes are copied. Equal constants share one value. */

@@ -14,7 +14,8 @@ uint32_t om_rewrite_block(const struct om_graph *h, om_val v)
  * names, and what is large is not copied. */
 static om_val carry_weight(struct om_graph *h, const struct om_weight *w)
 {
-    if (w->file || w->strides || w->src_dtype != w->dtype || w->bytes > SHARED_MAX)
+    if (w->file || w->strides || w->n_parts > 0 || w->src_dtype != w->dtype ||
+        w->bytes > SHARED_MAX)
         return om_graph_weight(h, w);
     return om_graph_const(h, w->dtype, w->dims, w->rank, w->data);
 }

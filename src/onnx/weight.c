@@ -19,7 +19,7 @@
 
 bool om_weight_transformed(const struct om_weight *w)
 {
-    return w->strides || w->src_dtype != w->dtype;
+    return w->strides || w->n_parts > 0 || w->src_dtype != w->dtype;
 }
 
 struct om_weight_key om_weight_key(const struct om_weight *w)
@@ -34,6 +34,8 @@ struct om_weight_key om_weight_key(const struct om_weight *w)
         k.cast = (uint64_t)w->src_dtype << 32 | (uint64_t)w->dtype;
     if (w->strides)
         om_walk_init(&k.walk, w->dims, w->strides, w->rank);
+    for (uint32_t i = 0; i < w->n_parts && i < OM_WEIGHT_PARTS_MAX; i++)
+        k.parts[i] = w->parts[i];
     return k;
 }
 
@@ -42,6 +44,8 @@ struct om_weight_key om_weight_key(const struct om_weight *w)
  * take turns in the slots of a buffer. */
 struct transform {
     const uint8_t *src;
+    const struct om_weight *parted; /* the weight, where its source is in parts; then there is one
+                                       plane of whose columns each part has some */
     enum om_dtype src_dtype, dtype;
     size_t src_size, size;
     struct om_walk walk;
@@ -66,6 +70,7 @@ static void transform_init(struct transform *x, const struct om_weight *w)
     size_t last;
 
     *x = (struct transform){ .src = w->data, .src_dtype = w->src_dtype, .dtype = w->dtype };
+    x->parted = w->n_parts > 0 ? w : NULL;
     x->src_size = om_dtype_size(w->src_dtype);
     x->size = om_dtype_size(w->dtype);
     om_walk_init(&x->walk, w->dims, w->strides, w->rank);
@@ -93,8 +98,8 @@ static const uint8_t *row_source(const struct transform *x, size_t row)
 
 /* Squares, because either rows or columns lie far apart in the source. */
 #define GATHER(bits)                                                                              \
-    static void gather_##bits(const struct transform *x, uint8_t *dst, const uint8_t *src,        \
-                              size_t rows, size_t cols)                                           \
+    static void gather_##bits(const struct transform *x, uint8_t *dst, size_t pitch,              \
+                              const uint8_t *src, size_t rows, size_t cols)                       \
     {                                                                                             \
         const size_t n = sizeof(uint##bits##_t), row_step = x->row_step, col_step = x->col_step;  \
                                                                                                   \
@@ -102,36 +107,36 @@ static const uint8_t *row_source(const struct transform *x, size_t row)
             for (size_t c0 = 0; c0 < cols; c0 += TILE)                                            \
                 for (size_t c = c0; c < OM_MIN(c0 + TILE, cols); c++)                             \
                     for (size_t r = r0; r < OM_MIN(r0 + TILE, rows); r++)                         \
-                        memcpy(dst + (r * cols + c) * n, src + (r * row_step + c * col_step) * n, \
-                               n);                                                                \
+                        memcpy(dst + (r * pitch + c) * n,                                         \
+                               src + (r * row_step + c * col_step) * n, n);                       \
     }
 GATHER(8)
 GATHER(16)
 GATHER(32)
 GATHER(64)
 
-/* Rows of one plane, or a piece of one row, densely into dst. */
-static void gather(const struct transform *x, uint8_t *dst, const uint8_t *src, size_t rows,
-                   size_t cols)
+/* Rows of one plane, or a piece of one row, into rows of pitch elements. */
+static void gather(const struct transform *x, uint8_t *dst, size_t pitch, const uint8_t *src,
+                   size_t rows, size_t cols)
 {
     if (x->col_step == 1) {
         for (size_t r = 0; r < rows; r++)
-            memcpy(dst + r * cols * x->src_size, src + r * x->row_step * x->src_size,
+            memcpy(dst + r * pitch * x->src_size, src + r * x->row_step * x->src_size,
                    cols * x->src_size);
         return;
     }
     switch (x->src_size) {
     case 1:
-        gather_8(x, dst, src, rows, cols);
+        gather_8(x, dst, pitch, src, rows, cols);
         break;
     case 2:
-        gather_16(x, dst, src, rows, cols);
+        gather_16(x, dst, pitch, src, rows, cols);
         break;
     case 4:
-        gather_32(x, dst, src, rows, cols);
+        gather_32(x, dst, pitch, src, rows, cols);
         break;
     default:
-        gather_64(x, dst, src, rows, cols);
+        gather_64(x, dst, pitch, src, rows, cols);
         break;
     }
 }
@@ -144,7 +149,7 @@ static void make(const struct transform *x, const struct chunk *c, size_t at, co
     const size_t cols = c->n_cols;
 
     if (raw)
-        gather(x, raw, src, rows, cols);
+        gather(x, raw, cols, src, rows, cols);
     if (raw && c->cooked)
         om_convert(c->cooked + at * x->size, x->dtype, raw, x->src_dtype, rows * cols);
     for (size_t r = 0; r < rows && !raw; r++)
@@ -171,12 +176,37 @@ static size_t chunk_count(const struct transform *x)
     return ((x->rows + x->band - 1) / x->band) * ((x->cols + x->width - 1) / x->width);
 }
 
+/* Columns come from the parts in turn. */
+static void make_of_parts(const struct transform *x, const struct chunk *c)
+{
+    const struct om_weight *const w = x->parted;
+    size_t begin = 0; /* of the part */
+
+    for (uint32_t i = 0; i < w->n_parts; i++) {
+        const size_t cols = (size_t)w->parts[i].bytes / x->src_size / x->rows;
+        const size_t from = OM_MAX(begin, c->col), to = OM_MIN(begin + cols, c->col + c->n_cols);
+        const uint8_t *const src = w->parts[i].data;
+
+        if (from < to)
+            gather(x, c->raw + (from - c->col) * x->src_size, c->n_cols,
+                   src + (c->row * x->row_step + (from - begin) * x->col_step) * x->src_size,
+                   c->n_rows, to - from);
+        begin += cols;
+    }
+    if (c->cooked)
+        om_convert(c->cooked, x->dtype, c->raw, x->src_dtype, c->n_rows * c->n_cols);
+}
+
 /* Plane by plane. */
 static void make_chunk(void *user, size_t slot, size_t item)
 {
     const struct transform *x = user;
     const struct chunk c = chunk_at(x, slot, item);
 
+    if (x->parted) {
+        make_of_parts(x, &c);
+        return;
+    }
     for (size_t done = 0, n; done < c.n_rows; done += n) {
         const size_t row = c.row + done;
 
@@ -225,6 +255,12 @@ static void announce(const struct om_weight *w)
 {
     int64_t extent = 0;
 
+    for (uint32_t i = 0; i < w->n_parts; i++)
+        if (w->parts[i].file && w->parts[i].file->fd >= 0)
+            (void)posix_fadvise(w->parts[i].file->fd, (off_t)w->parts[i].offset,
+                                (off_t)w->parts[i].bytes, POSIX_FADV_WILLNEED);
+    if (w->n_parts > 0)
+        return;
     if (!w->file || w->file->fd < 0 || !om_view_extent(w->dims, w->strides, w->rank, &extent))
         return;
     (void)posix_fadvise(w->file->fd, (off_t)w->offset, extent * (off_t)om_dtype_size(w->src_dtype),
@@ -246,20 +282,22 @@ static int stream_transformed(const struct om_weight *w, struct om_out *out, str
     const bool cast = w->src_dtype != w->dtype;
     struct transform x;
     size_t slots;
+    bool raw;
     int rc;
 
     transform_init(&x, w);
     if (!cast && x.col_step == 1 && x.cols * x.size >= RUN_MIN)
         return stream_runs(&x, w, out, err);
+    raw = !cast || x.col_step != 1 || x.parted;
     choose_chunks(&x);
     x.out = out;
     x.err = err;
     slots = OM_MIN(chunk_count(&x), SLOTS);
-    if (!cast || x.col_step != 1)
+    if (raw)
         x.raw = malloc(slots * x.slot_size * x.src_size);
     if (cast)
         x.cooked = malloc(slots * x.slot_size * x.size);
-    if ((!cast || x.col_step != 1) != (x.raw != NULL) || cast != (x.cooked != NULL)) {
+    if (raw != (x.raw != NULL) || cast != (x.cooked != NULL)) {
         rc = om_fail(err, OM_E_NOMEM, "out of memory for a conversion buffer of %zu bytes",
                      slots * x.slot_size * OM_MAX(x.src_size, x.size));
     } else {
@@ -304,6 +342,24 @@ static int stream_made(const struct om_weight *w, struct om_out *out, struct om_
     return rc;
 }
 
+static int stream_part(const struct om_weight_part *p, struct om_out *out, struct om_error *err)
+{
+    if (p->file && p->file->fd >= 0)
+        return om_out_copy(out, p->file, p->offset, p->bytes, err);
+    return om_out_write(out, p->data, (size_t)p->bytes, err);
+}
+
+static int stream_as_it_is(const struct om_weight *w, struct om_out *out, struct om_error *err)
+{
+    const struct om_weight_part whole = { w->file, w->offset, w->data, w->bytes };
+
+    if (w->n_parts == 0)
+        return stream_part(&whole, out, err);
+    for (uint32_t i = 0; i < w->n_parts; i++)
+        OM_TRY(stream_part(&w->parts[i], out, err));
+    return 0;
+}
+
 int om_weight_stream(const struct om_weight *w, struct om_out *out, struct om_error *err)
 {
     int rc;
@@ -312,11 +368,9 @@ int om_weight_stream(const struct om_weight *w, struct om_out *out, struct om_er
         return 0;
     if (w->file && w->file->maker)
         rc = stream_made(w, out, err);
-    else if (om_weight_transformed(w))
+    else if (w->strides || w->src_dtype != w->dtype)
         rc = stream_transformed(w, out, err);
-    else if (w->file && w->file->fd >= 0)
-        rc = om_out_copy(out, w->file, w->offset, w->bytes, err);
     else
-        rc = om_out_write(out, w->data, w->bytes, err);
+        rc = stream_as_it_is(w, out, err);
     return om_wrap(err, rc, "tensor \"%.*s\"", OM_SV(w->name));
 }

@@ -20,6 +20,7 @@ struct om_weight_key {
     uint64_t offset, bytes;
     uint64_t cast; /* source and target dtype, 0 without a cast */
     struct om_walk walk; /* zeros when contiguous */
+    struct om_weight_part parts[OM_WEIGHT_PARTS_MAX]; /* zeros when it has none */
 };
 struct om_weight_key om_weight_key(const struct om_weight *w);
 

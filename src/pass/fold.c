@@ -45,7 +45,8 @@ static bool is_constant(const struct fold *f, om_val v, uint64_t *bytes)
     if (value->weight != OM_NO_WEIGHT) {
         const struct om_weight *w = &f->g->weights[value->weight];
         *bytes = w->bytes;
-        return !w->file && !w->strides && w->src_dtype == w->dtype && w->bytes <= LARGEST_INPUT;
+        return !w->file && !w->strides && w->n_parts == 0 && w->src_dtype == w->dtype &&
+               w->bytes <= LARGEST_INPUT;
     }
     return value->node != OM_NO_NODE && f->folds[value->node] && constant_bytes(f->g, v, bytes);
 }

@@ -65,14 +65,33 @@ void om_affine_params(float lo, float hi, struct om_affine_range r, bool half, f
 
 /* ---- the storage ---- */
 
-const float *om_affine_load(const struct om_weight *w, size_t at, size_t n, float *buf)
+static void load(const struct om_weight *w, const void *data, size_t at, size_t n, float *buf)
 {
-    const uint8_t *const src = (const uint8_t *)w->data + at * om_dtype_size(w->src_dtype);
+    const uint8_t *const src = (const uint8_t *)data + at * om_dtype_size(w->src_dtype);
 
     if (w->src_dtype == OM_F32)
         memcpy(buf, src, n * sizeof(float)); /* it may be unaligned */
     else
         om_convert(buf, OM_F32, src, w->src_dtype, n);
+}
+
+const float *om_affine_load(const struct om_weight *w, size_t at, size_t n, float *buf)
+{
+    size_t done = 0;
+
+    if (w->n_parts == 0)
+        load(w, w->data, at, n, buf);
+    for (uint32_t i = 0; i < w->n_parts && done < n; i++) {
+        const size_t len = (size_t)w->parts[i].bytes / om_dtype_size(w->src_dtype);
+
+        if (at < len) {
+            const size_t here = OM_MIN(n - done, len - at);
+
+            load(w, w->parts[i].data, at, here, buf + done);
+            done += here;
+        }
+        at -= OM_MIN(at, len);
+    }
     return buf;
 }
 

@@ -61,6 +61,28 @@ static bool is_made(const struct om_weight *w)
     return w->file && w->file->maker && w->bytes > 0;
 }
 
+/* The parts in one piece first. */
+static int copy_parts(struct ref_pool *pool, const struct om_weight *w, struct ref_tensor *t,
+                      struct om_error *err)
+{
+    struct om_weight whole = *w;
+    struct ref_tensor source;
+    size_t at = 0;
+    int rc;
+
+    OM_TRY(om_ref_new(pool, &source, stored_dtype(w), w->dims, w->rank, err));
+    for (uint32_t i = 0; i < w->n_parts; at += (size_t)w->parts[i++].bytes)
+        memcpy((uint8_t *)source.data + at, w->parts[i].data, (size_t)w->parts[i].bytes);
+    if (!w->strides) {
+        *t = source;
+        return 0;
+    }
+    whole.data = source.data;
+    rc = copy_strided(pool, &whole, t, err);
+    om_ref_drop(&source);
+    return rc;
+}
+
 static int check_bytes(const struct om_weight *w, struct om_error *err)
 {
     int64_t n;
@@ -83,7 +105,9 @@ int om_ref_weight(struct ref_pool *pool, const struct om_weight *w, struct ref_t
     struct ref_tensor source;
 
     OM_TRY(check_bytes(w, err));
-    if (is_made(w))
+    if (w->n_parts > 0 && w->bytes > 0)
+        OM_TRY(copy_parts(pool, w, &source, err));
+    else if (is_made(w))
         OM_TRY(copy_made(pool, w, &source, err));
     else if (w->strides && w->bytes > 0)
         OM_TRY(copy_strided(pool, w, &source, err));
