@@ -1,5 +1,7 @@
 /* src/export/build.c: the graphs of an export: built by the architecture, lowered to the opset,
  * simplified. */
+#include <optimum/optimize.h>
+
 #include "export/job.h"
 #include "lower/lower.h"
 #include "pass/pass.h"
@@ -59,21 +61,29 @@ static int fix_axes(struct om_job *job, enum om_part part, struct om_error *err)
     return 0;
 }
 
-/* Products with weights in blocks take their rows as they come. */
-static enum om_linear_form linear_form(const struct om_job *job)
+/* How the graph is lowered: attention becomes one operator while the graph still says what it is. */
+static struct om_lower_opts lower_opts(const struct om_job *job)
 {
-    const struct om_quant_config *const q = job->quantize;
+    const struct om_optimize_config *c = job->opts->optimize;
+    const struct om_quant_config *q = job->quantize;
+    const bool weight_only = q && q->method == OM_QUANT_WEIGHT_ONLY;
+    struct om_lower_opts o = { .opset = job->opset, .linear = job->opts->linear };
 
-    return job->opts->genai && q && q->method == OM_QUANT_WEIGHT_ONLY ? OM_LINEAR_MATMUL
-                                                                      : job->opts->linear;
+    if (job->opts->genai) {
+        o.target = OM_LOWER_GROUPED;
+        if (weight_only) /* products with weights in blocks take their rows as they come */
+            o.linear = OM_LINEAR_MATMUL;
+    } else if (c && c->optimization_level > 0 && c->enable_transformers_specific_optimizations &&
+               !c->disable_attention) {
+        o.target = OM_LOWER_FUSED;
+        o.multi_head = c->use_multi_head_attention || weight_only;
+    }
+    return o;
 }
 
 static int build_file(struct om_job *job, struct om_job_file *f, struct om_error *err)
 {
-    const struct om_lower_opts lower = { .opset = job->opset,
-                                         .linear = linear_form(job),
-                                         .target =
-                                             job->opts->genai ? OM_LOWER_GROUPED : OM_LOWER_ONNX };
+    const struct om_lower_opts lower = lower_opts(job);
     const unsigned passes = OM_PASS_CSE | (job->opts->no_constant_folding ? 0 : OM_PASS_FOLD);
     struct om_graph *lowered = NULL;
     int rc;

@@ -11,6 +11,8 @@ static const struct {
     uint8_t min_in, max_in, outputs;
 } ops[OM_OP_COUNT] = {
 #define OM_OP(name, min_in, max_in, outputs) [OM_OP_##name] = { #name, min_in, max_in, outputs },
+#define OM_OP_MS_AS(id, name, min_in, max_in, outputs) \
+    [OM_OP_##id] = { #name, min_in, max_in, outputs },
 #include "ir/ops.def"
 #undef OM_OP
 };
@@ -32,12 +34,17 @@ const char *om_op_name(enum om_op op)
     return op > OM_OP_NONE && op < OM_OP_COUNT ? ops[op].name : "?";
 }
 
-enum om_op om_op_parse(om_sv name)
+enum om_op om_op_find(om_sv domain, om_sv name)
 {
     for (int op = OM_OP_NONE + 1; op < OM_OP_COUNT; op++)
-        if (om_sv_is(name, ops[op].name))
+        if (om_sv_is(name, ops[op].name) && om_sv_is(domain, om_op_domain((enum om_op)op)))
             return (enum om_op)op;
     return OM_OP_NONE;
+}
+
+enum om_op om_op_parse(om_sv name)
+{
+    return om_op_find(OM_SVL(""), name);
 }
 
 static const om_val invalid = { 0 };

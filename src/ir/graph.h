@@ -29,7 +29,9 @@ enum om_op {
 
 const char *om_op_name(enum om_op op);
 const char *om_op_domain(enum om_op op); /* "": ONNX's own */
-enum om_op om_op_parse(om_sv name); /* OM_OP_NONE when unknown */
+/* OM_OP_NONE when unknown. */
+enum om_op om_op_find(om_sv domain, om_sv name);
+enum om_op om_op_parse(om_sv name); /* of ONNX's own */
 
 #define OM_RANK_MAX 8
 

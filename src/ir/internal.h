@@ -80,5 +80,6 @@ om_inf_fn om_inf_reshape, om_inf_expand, om_inf_tile, om_inf_shape_op, om_inf_di
 om_inf_fn om_inf_reduce, om_inf_argmax, om_inf_cumsum, om_inf_softmax, om_inf_matmul, om_inf_gemm,
     om_inf_linear, om_inf_norm, om_inf_attention, om_inf_grouped_attention,
     om_inf_rotary, om_inf_if;
+om_inf_fn om_inf_packed_attention, om_inf_multi_head_attention;
 
 #endif

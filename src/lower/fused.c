@@ -160,8 +160,7 @@ static uint32_t attributes(const struct lower *l, const struct om_node *n,
     return k;
 }
 
-/* y [batch, rows, heads * size] is what heads attended to; who wants them apart splits them. */
-static void set_result(struct lower *l, const struct om_node *n, om_val y)
+void lo_set_merged(struct lower *l, const struct om_node *n, om_val y)
 {
     const struct om_value *value = lo_old(l, n->out[0]);
     const om_dim dims[] = { value->dims[0], value->dims[2], value->dims[1], value->dims[3] };
@@ -189,7 +188,7 @@ void lo_grouped_attention(struct lower *l, const struct om_node *n)
         in[8] = lo_nd(l, turned.with->in[2]);
     }
     lo_emit_n(l, OM_OP_GroupQueryAttention, in, turned.with ? 9 : 7, attrs, n_attrs, out, 3);
-    set_result(l, n, out[0]);
+    lo_set_merged(l, n, out[0]);
     l->rw.map[n->in[1].id] = out[1];
     l->rw.map[n->in[2].id] = out[2];
 }

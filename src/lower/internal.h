@@ -19,6 +19,7 @@ struct lo_twin {
     om_val merged;   /* of heads [batch, heads, rows, size]: [batch, rows, heads * size] */
     uint32_t uses;   /* by nodes and outputs of the old graph */
     bool wants_flat; /* a consumer works on rows */
+    bool looked_up;  /* of a weight: read by something else than linear layers */
 };
 
 /* A value of the new graph whose shape tells run-time extents. */
@@ -35,6 +36,7 @@ struct lower {
     int opset;
     enum om_linear_form linear;
     enum om_lower_target target;
+    bool multi_head;
     struct lo_twin *twins; /* by value of g */
     om_sv scope;           /* of the node being lowered */
     bool flat;             /* its operands are taken, and its results given, in flat form */
@@ -129,6 +131,13 @@ om_val lo_dims(struct lower *l, const om_dim *dims, uint32_t n);
 om_val lo_dims_reshape(struct lower *l, const struct om_value *x, const om_dim *dims, uint32_t n,
                        bool *allow_zero);
 
+/* ---- shared by rules ---- */
+
+/* y [batch, rows, heads * size] is what n's heads attended to; who wants them apart splits them. */
+void lo_set_merged(struct lower *l, const struct om_node *n, om_val y);
+/* The product of a linear layer, without scale and bias, on all axes. */
+om_val lo_linear_product(struct lower *l, const struct om_node *n);
+
 /* ---- rules ---- */
 
 typedef void lo_rule_fn(struct lower *l, const struct om_node *n);
@@ -138,10 +147,11 @@ lo_rule_fn lo_copy; /* the same operator */
 lo_rule_fn lo_linear_gemm, lo_linear_matmul;
 lo_rule_fn lo_gelu_erf, lo_gelu_tanh, lo_mish, lo_swish;
 lo_rule_fn lo_layer_norm, lo_rms_norm;
-lo_rule_fn lo_attention, lo_grouped_attention, lo_merge_heads;
+lo_rule_fn lo_attention, lo_grouped_attention, lo_fused_attention, lo_merge_heads;
 lo_rule_fn lo_rotary;
 lo_rule_fn lo_reduce_nothing, lo_split, lo_shape_14, lo_reshape_rule, lo_axes_rule;
 lo_fits_fn lo_fits_gemm, lo_fits_gelu_tanh, lo_fits_rotary_23, lo_fits_attention_23,
-    lo_fits_rms_norm_23, lo_fits_reduce_nothing, lo_fits_grouped, lo_fits_merged;
+    lo_fits_rms_norm_23, lo_fits_reduce_nothing, lo_fits_grouped, lo_fits_merged,
+    lo_fits_fused;
 
 #endif

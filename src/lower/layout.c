@@ -128,8 +128,15 @@ static void demand(struct lower *l, const struct om_node *n)
 {
     bool wants = false;
 
-    for (uint32_t i = 0; i < n->n_in; i++)
+    for (uint32_t i = 0; i < n->n_in; i++) {
+        struct lo_twin *t = &l->twins[n->in[i].id];
+
         count_use(l, n->in[i]);
+        if (n->op == OM_OP_Cast)
+            t->looked_up |= l->twins[n->out[0].id].looked_up;
+        else
+            t->looked_up |= n->op != OM_OP_Linear || i != 1;
+    }
     if (n->op == OM_OP_Linear && l->linear == OM_LINEAR_GEMM) {
         l->twins[n->in[0].id].wants_flat |= has_rows(l, n->in[0]);
         return;

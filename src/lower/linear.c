@@ -1,11 +1,23 @@
 /* src/lower/linear.c: linear layers: Gemm on rows, or MatMul and Add on all axes. */
 #include "lower/internal.h"
 
+/* Where activations keep their axes: matrices anyway, and tables of embeddings, which a MatMul would
+ * have to have transposed as well. */
+static bool keeps_layout(const struct lower *l, const struct om_node *n)
+{
+    const uint32_t node = lo_old(l, n->in[1])->node;
+    const om_val w =
+        node != OM_NO_NODE && l->g->nodes[node].op == OM_OP_Cast ? l->g->nodes[node].in[0] : n->in[1];
+
+    return l->target == OM_LOWER_FUSED &&
+           (lo_old(l, n->in[0])->rank == 2 || l->twins[w.id].looked_up);
+}
+
 bool lo_fits_gemm(const struct lower *l, const struct om_node *n)
 {
     const struct om_value *x = lo_old(l, n->in[0]);
 
-    return l->linear == OM_LINEAR_GEMM && lo_const_dim(l, x->dims[x->rank - 1], NULL);
+    return (l->linear == OM_LINEAR_GEMM || keeps_layout(l, n)) && lo_const_dim(l, x->dims[x->rank - 1], NULL);
 }
 
 void lo_linear_gemm(struct lower *l, const struct om_node *n)
@@ -56,11 +68,17 @@ static om_val transposed(struct lower *l, om_val w)
     return lo_transpose(l, lo_nd(l, w), swap, 2);
 }
 
+om_val lo_linear_product(struct lower *l, const struct om_node *n)
+{
+    const om_val w = om_node_int(n, "transB", 0) ? transposed(l, n->in[1]) : lo_nd(l, n->in[1]);
+
+    return LO(l, MatMul, lo_nd(l, n->in[0]), w);
+}
+
 void lo_linear_matmul(struct lower *l, const struct om_node *n)
 {
     const double alpha = om_node_float(n, "alpha", 1);
-    const om_val w = om_node_int(n, "transB", 0) ? transposed(l, n->in[1]) : lo_nd(l, n->in[1]);
-    om_val y = LO(l, MatMul, lo_nd(l, n->in[0]), w);
+    om_val y = lo_linear_product(l, n);
 
     if (alpha != 1)
         y = LO(l, Mul, y, lo_scalar(l, lo_old(l, n->out[0])->dtype, alpha));

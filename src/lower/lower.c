@@ -44,6 +44,7 @@ static bool lo_fits_no_cast(const struct lower *l, const struct om_node *n)
  *  - RMSNormalization: the same time (the parts are fused when the file is loaded). */
 static const struct rule rules[] = {
     { OM_OP_Attention, 1, lo_fits_grouped, lo_grouped_attention },
+    { OM_OP_Attention, 1, lo_fits_fused, lo_fused_attention },
     { OM_OP_Attention, 23, lo_fits_attention_23, lo_copy },
     { OM_OP_Attention, 1, NULL, lo_attention },
     { OM_OP_Cast, 1, lo_fits_no_cast, lo_identity },
@@ -149,6 +150,14 @@ static int check_opts(const struct om_lower_opts *opts, struct om_error *err)
                    OM_OPSET_MIN, OM_OPSET_MAX);
 }
 
+static bool attention_fuses(const struct lower *l)
+{
+    for (size_t i = 0; i < l->g->n_nodes && l->target == OM_LOWER_FUSED; i++)
+        if (l->g->nodes[i].op == OM_OP_Attention && lo_fits_fused(l, &l->g->nodes[i]))
+            return true;
+    return false;
+}
+
 int om_lower(const struct om_graph *g, const struct om_lower_opts *opts, struct om_graph **out,
              struct om_error *err)
 {
@@ -157,6 +166,7 @@ int om_lower(const struct om_graph *g, const struct om_lower_opts *opts, struct 
                        .opset = opts->opset ? opts->opset : OM_OPSET_DEFAULT,
                        .linear = opts->linear,
                        .target = opts->target,
+                       .multi_head = opts->multi_head,
                        .memo = OM_MEMO_INIT };
     int rc;
 
@@ -169,6 +179,10 @@ int om_lower(const struct om_graph *g, const struct om_lower_opts *opts, struct 
     l.rw.made = lower_made;
     l.rw.use = lower_use;
     rc = lo_layout_init(&l, err);
+    if (rc == 0 && attention_fuses(&l)) {
+        l.linear = OM_LINEAR_MATMUL;
+        rc = lo_layout_init(&l, err);
+    }
     if (rc == 0)
         rc = lo_dims_init(&l, err);
     if (rc == 0)

@@ -20,13 +20,17 @@ enum om_lower_target {
     OM_LOWER_ONNX, /* operators of ONNX */
     /* Decoders attend with GroupQueryAttention of com.microsoft, which takes past and present keys
      * in one buffer: nothing else reads them, and no extent comes from their axes. */
-    OM_LOWER_GROUPED
+    OM_LOWER_GROUPED,
+    /* Encoders and encoder-decoders attend with Attention or MultiHeadAttention of com.microsoft.
+     * Where they do, activations keep their axes: linear layers are a MatMul and an Add. */
+    OM_LOWER_FUSED
 };
 
 struct om_lower_opts {
     int opset; /* 0: OM_OPSET_DEFAULT */
     enum om_linear_form linear;
     enum om_lower_target target;
+    bool multi_head; /* of OM_LOWER_FUSED: MultiHeadAttention also where Attention would do */
 };
 
 /* A new finished graph in g's arena. It shares g's dims, so g is freed after it. Ports, their names

@@ -678,17 +678,15 @@ static int read_constant(struct reader *r, om_sv msg, const struct node *node, s
 static int read_node_as(struct reader *r, om_sv graph, om_sv msg, const struct node *node,
                         struct names *n, unsigned depth)
 {
-    const enum om_op op = om_op_parse(node->op_type);
-
     const bool is_onnx = is_default_domain(node->domain);
+    const enum om_op op = om_op_find(is_onnx ? OM_SVL("") : node->domain, node->op_type);
 
     if (is_onnx && om_sv_is(node->op_type, "Constant"))
         return read_constant(r, msg, node, n);
-    if (!is_onnx && !om_sv_is(node->domain, om_op_domain(op)))
+    if (!is_onnx && op == OM_OP_NONE)
         return om_fail(r->err, OM_E_UNSUPPORTED, "domain \"%.*s\", expected ai.onnx",
                        OM_SV(node->domain));
-    if (op == OM_OP_NONE || op == OM_OP_Linear || op == OM_OP_Dims ||
-        is_onnx != (*om_op_domain(op) == '\0'))
+    if (op == OM_OP_NONE || op == OM_OP_Linear || op == OM_OP_Dims)
         return om_fail(r->err, OM_E_UNSUPPORTED, "this operator is not supported");
     return emit(r, graph, msg, node, op, n, depth);
 }

@@ -97,6 +97,7 @@ extern const uint8_t om_ref_widen[OM_OP_COUNT];     /* enum ref_widen */
 
 #define OM_OP(name, min_in, max_in, outputs) ref_kernel om_ref_##name;
 #define OM_OP_MS(name, min_in, max_in, outputs) ref_kernel om_ref_ms_##name;
+#define OM_OP_MS_AS(id, name, min_in, max_in, outputs) ref_kernel om_ref_ms_##name;
 #include "ir/ops.def"
 #undef OM_OP
 #define OM_DEF(domain, name, kernel, min_in, max_in, n_out, widen) ref_kernel om_ref_##kernel;

@@ -6,6 +6,8 @@ const struct ref_op om_ref_ops[OM_OP_COUNT] = {
     [OM_OP_##name] = { om_ref_##name, min_in, max_in, outputs },
 #define OM_OP_MS(name, min_in, max_in, outputs) \
     [OM_OP_##name] = { om_ref_ms_##name, min_in, max_in, outputs },
+#define OM_OP_MS_AS(id, name, min_in, max_in, outputs) \
+    [OM_OP_##id] = { om_ref_ms_##name, min_in, max_in, outputs },
 #include "ir/ops.def"
 #undef OM_OP
 };
@@ -48,7 +50,9 @@ const uint8_t om_ref_widen[OM_OP_COUNT] = {
     [OM_OP_Mish] = FLOAT,
     [OM_OP_Mod] = NUMBER,
     [OM_OP_Mul] = NUMBER,
+    [OM_OP_MultiHeadAttention] = FLOAT,
     [OM_OP_Neg] = NUMBER,
+    [OM_OP_PackedAttention] = FLOAT,
     [OM_OP_Pow] = NUMBER,
     [OM_OP_RMSNormalization] = FLOAT,
     [OM_OP_Range] = NUMBER,
