@@ -83,7 +83,8 @@ static bool set_part(struct om_doc *d, struct packed *p, const struct fz_part *p
 
     p->cols[p->n] = (size_t)part->cols;
     if (part->tensor) {
-        if (om_doc_weight(d, part->tensor, w, NULL) < 0 || !w->data || w->dtype != p->dtype)
+        if (om_doc_weight(d, part->tensor, w, NULL) < 0 || !w->data || w->n_parts > 0 ||
+            w->dtype != p->dtype)
             return false;
         if (w->src_dtype == OM_DTYPE_NONE)
             w->src_dtype = w->dtype;

@@ -448,7 +448,7 @@ static int look_other(struct fz_look *k)
 int fz_look_at(struct fz_look *k)
 {
     const bool standard = k->n->domain.len == 0 || om_sv_is(k->n->domain, "ai.onnx");
-    const enum om_op op = standard ? om_op_parse(k->n->op) : OM_OP_NONE;
+    const enum om_op op = om_op_find(standard ? om_sv_str("") : k->n->domain, k->n->op);
 
     if (!k->known)
         return 1;

@@ -11,8 +11,6 @@ static const struct {
     uint8_t min_in, max_in, outputs;
 } ops[OM_OP_COUNT] = {
 #define OM_OP(name, min_in, max_in, outputs) [OM_OP_##name] = { #name, min_in, max_in, outputs },
-#define OM_OP_MS_AS(id, name, min_in, max_in, outputs) \
-    [OM_OP_##id] = { #name, min_in, max_in, outputs },
 #include "ir/ops.def"
 #undef OM_OP
 };
@@ -34,17 +32,35 @@ const char *om_op_name(enum om_op op)
     return op > OM_OP_NONE && op < OM_OP_COUNT ? ops[op].name : "?";
 }
 
-enum om_op om_op_find(om_sv domain, om_sv name)
+const char *om_op_type(enum om_op op)
+{
+    switch ((int)op) {
+#define OM_OP(name, min_in, max_in, outputs)
+#define OM_OP_MS_AS(id, name, min_in, max_in, outputs) \
+    case OM_OP_##id:                                   \
+        return #name;
+#include "ir/ops.def"
+#undef OM_OP
+    default:
+        return om_op_name(op);
+    }
+}
+
+enum om_op om_op_find(om_sv domain, om_sv type)
 {
     for (int op = OM_OP_NONE + 1; op < OM_OP_COUNT; op++)
-        if (om_sv_is(name, ops[op].name) && om_sv_is(domain, om_op_domain((enum om_op)op)))
+        if (om_sv_is(type, om_op_type((enum om_op)op)) &&
+            om_sv_is(domain, om_op_domain((enum om_op)op)))
             return (enum om_op)op;
     return OM_OP_NONE;
 }
 
 enum om_op om_op_parse(om_sv name)
 {
-    return om_op_find(OM_SVL(""), name);
+    for (int op = OM_OP_NONE + 1; op < OM_OP_COUNT; op++)
+        if (om_sv_is(name, ops[op].name))
+            return (enum om_op)op;
+    return OM_OP_NONE;
 }
 
 static const om_val invalid = { 0 };

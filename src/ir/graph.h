@@ -28,10 +28,11 @@ enum om_op {
 };
 
 const char *om_op_name(enum om_op op);
-const char *om_op_domain(enum om_op op); /* "": ONNX's own */
+const char *om_op_domain(enum om_op op); /* of a file; "": ONNX's own */
+const char *om_op_type(enum om_op op);   /* how a file calls it */
 /* OM_OP_NONE when unknown. */
-enum om_op om_op_find(om_sv domain, om_sv name);
-enum om_op om_op_parse(om_sv name); /* of ONNX's own */
+enum om_op om_op_parse(om_sv name);
+enum om_op om_op_find(om_sv domain, om_sv type);
 
 #define OM_RANK_MAX 8
 

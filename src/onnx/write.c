@@ -227,7 +227,7 @@ static int put_node(struct writer *w, struct om_buf *b, const struct om_node *n)
     put_names(w, b, PB_NODE_INPUT, n->in, old_form(w, n) ? n->n_in - 1 : n->n_in);
     put_names(w, b, PB_NODE_OUTPUT, n->out, n->n_out);
     put_sv(b, PB_NODE_NAME, n->name);
-    put_str(b, PB_NODE_OP_TYPE, om_op_name(n->op));
+    put_str(b, PB_NODE_OP_TYPE, om_op_type(n->op));
     OM_TRY(om_wrap(w->err, put_attrs(w, b, n), "node \"%.*s\"", OM_SV(n->name)));
     if (*om_op_domain(n->op))
         put_str(b, PB_NODE_DOMAIN, om_op_domain(n->op));

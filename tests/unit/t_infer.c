@@ -481,6 +481,7 @@ static void attention(struct test *t)
 #define QKV "f32[B, 4, S, 8]; f32[B, 2, T, 8]; f32[B, 2, T, 16]"
 #define PAST "f32[B, 2, P, 8]; f32[B, 2, P, 16]"
 #define ROPE "f32[B, 4, S, 8]; "
+#define ROWS "f32[B, S, 32]; f32[B, T, 32]; f32[B, T, 32]"
 #define GROUPED                                                                               \
     "f32[B, S, 32]; f32[B, S, 16]; f32[B, S, 16]; f32[B, 2, P, 8]; f32[B, 2, P, 8]; i32[B]; " \
     "i32[]"
@@ -517,6 +518,42 @@ static void attention(struct test *t)
           "f32[B, S, 32]; f32[B, S, 16]; f32[B, T, 16]; f32[B, 2, P, 8]; f32[B, 2, P, 8]; i32[B]; "
           "i32[]",
           "num_heads=4 kv_num_heads=2", "!axis 1 of inputs 1 and 2 differs: S and T", 0 },
+        { "PackedAttention", "f32[B, S, 8]; f32[8, 48]; f32[48]; i32[B, S]", "num_heads=4",
+          "f32[B, S, 16]", 0 },
+        { "PackedAttention", "f32[B, S, 8]; f32[8, 48]; -; -; -; f32[1, 4, S, S]", "num_heads=4",
+          "f32[B, S, 16]", 0 },
+        { "PackedAttention", "f32[B, S, 8]; f32[8, 48]; -; -; -; f32[B, 1, 1, S]", "num_heads=4",
+          "!attention_bias of shape [B, 1, 1, S] does not fit", 0 },
+        { "PackedAttention", "f32[B, S, 8]; f32[8, 48]", "", "!num_heads is missing", 0 },
+        { "PackedAttention", "f32[B, S, 8]; f32[8, 48]", "num_heads=5", "!the weight of shape", 0 },
+        { "PackedAttention", "f32[B, S, 8]; f32[9, 48]", "num_heads=4", "!the weight of shape", 0 },
+        { "PackedAttention", "f32[B, S, 8]; f32[8, 48]; f32[47]", "num_heads=4",
+          "!the bias of shape [47] does not fit", 0 },
+        { "PackedAttention", "f32[B, S, 8]; f32[8, 48]; -; f32[B, S]", "num_heads=4",
+          "!input 3 is float32", 0 },
+        { "PackedAttention", "f32[B, S, 8]; f32[8, 48]; -; -; f32[2, B, 4, P, 4]", "num_heads=4",
+          "!a past", 0 },
+        { "MultiHeadAttention", ROWS, "num_heads=4", "f32[B, S, 32]", 0 },
+        { "MultiHeadAttention", ROWS, "num_heads=4",
+          "f32[B, S, 32]; f32[B, 4, T, 8]; f32[B, 4, T, 8]", 3 },
+        { "MultiHeadAttention", ROWS "; f32[96]; i32[B, T]; f32[B, 1, S, T]", "num_heads=4",
+          "f32[B, S, 32]", 0 },
+        { "MultiHeadAttention",
+          ROWS "; -; -; f32[1, 4, S, P + T]; f32[B, 4, P, 8]; f32[B, 4, P, 8]", "num_heads=4",
+          "f32[B, S, 32]; f32[B, 4, P + T, 8]; f32[B, 4, P + T, 8]", 3 },
+        { "MultiHeadAttention", "f32[B, S, 32]; f32[B, 4, T, 8]; f32[B, 4, T, 16]", "num_heads=4",
+          "f32[B, S, 64]", 0 },
+        { "MultiHeadAttention", ROWS "; f32[95]", "num_heads=4", "!the bias of shape [95]", 0 },
+        { "MultiHeadAttention", ROWS "; -; -; f32[1, 4, S, T]; f32[B, 4, P, 8]; f32[B, 4, P, 8]",
+          "num_heads=4", "!attention_bias of shape", 0 },
+        { "MultiHeadAttention", ROWS "; -; -; -; f32[B, 4, P, 8]", "num_heads=4",
+          "!past key and past value go together", 0 },
+        { "MultiHeadAttention", ROWS "; -; -; -; f32[B, 3, P, 8]; f32[B, 3, P, 8]", "num_heads=4",
+          "!the past of shape [B, 3, P, 8] does not fit", 0 },
+        { "MultiHeadAttention", "f32[B, S, 32]; f32[B, T, 24]; f32[B, T, 32]", "num_heads=4",
+          "!the key of shape [B, T, 24] does not fit", 0 },
+        { "MultiHeadAttention", "f32[B, S, 32]; f32[B, T, 32]; f32[B, U, 32]", "num_heads=4",
+          "!the value of shape [B, U, 32] does not fit", 0 },
         { "RotaryEmbedding", ROPE "f32[B, S, 4]; f32[B, S, 4]", "", "f32[B, 4, S, 8]", 0 },
         { "RotaryEmbedding", ROPE "f32[1, S, 4]; f32[1, S, 4]", "", "f32[B, 4, S, 8]", 0 },
         { "RotaryEmbedding", ROPE "f32[B, S, 2]; f32[B, S, 2]", "rotary_embedding_dim=4",
@@ -574,6 +611,10 @@ static void every_operator(struct test *t)
         struct om_error err = OM_ERROR_INIT;
         test_case(t, "%s", om_op_name((enum om_op)op));
         CHECK_INT(t, om_op_parse(om_sv_str(om_op_name((enum om_op)op))), op);
+        CHECK_INT(t,
+                  om_op_find(om_sv_str(om_op_domain((enum om_op)op)),
+                             om_sv_str(om_op_type((enum om_op)op))),
+                  op);
         CHECK(t, om_infer(f.g, &n, &err) < 0 && !strstr(om_error_text(&err), "no inference"));
         om_error_release(&err);
     }
