@@ -1,7 +1,5 @@
 /* src/export/build.c: the graphs of an export: built by the architecture, lowered to the opset,
  * simplified. */
-#include <optimum/optimize.h>
-
 #include "export/job.h"
 #include "lower/lower.h"
 #include "pass/pass.h"
@@ -61,22 +59,36 @@ static int fix_axes(struct om_job *job, enum om_part part, struct om_error *err)
     return 0;
 }
 
-/* How the graph is lowered: attention becomes one operator while the graph still says what it is. */
+static bool is_weight_only(const struct om_job *job)
+{
+    return job->quantize != NULL && job->quantize->method == OM_QUANT_WEIGHT_ONLY;
+}
+
+/* Weights that become blocks of a few bits are those of products, which Attention hides. */
+static void choose_optimization(struct om_job *job)
+{
+    if (job->opts->optimize == NULL)
+        return;
+    job->optimize_config = *job->opts->optimize;
+    job->optimize_config.use_multi_head_attention |= is_weight_only(job);
+    job->optimize = &job->optimize_config;
+}
+
+/* How the graph is lowered: attention becomes one operator while the graph still says what it is.
+ */
 static struct om_lower_opts lower_opts(const struct om_job *job)
 {
-    const struct om_optimize_config *c = job->opts->optimize;
-    const struct om_quant_config *q = job->quantize;
-    const bool weight_only = q && q->method == OM_QUANT_WEIGHT_ONLY;
+    const struct om_optimize_config *c = job->optimize;
     struct om_lower_opts o = { .opset = job->opset, .linear = job->opts->linear };
 
     if (job->opts->genai) {
         o.target = OM_LOWER_GROUPED;
-        if (weight_only) /* products with weights in blocks take their rows as they come */
+        if (is_weight_only(job)) /* products with weights in blocks take their rows as they come */
             o.linear = OM_LINEAR_MATMUL;
     } else if (c && c->optimization_level > 0 && c->enable_transformers_specific_optimizations &&
                !c->disable_attention) {
         o.target = OM_LOWER_FUSED;
-        o.multi_head = c->use_multi_head_attention || weight_only;
+        o.multi_head = c->use_multi_head_attention;
     }
     return o;
 }
@@ -161,6 +173,7 @@ int om_job_build(struct om_job *job, struct om_error *err)
     enum om_part parts[OM_PART_COUNT] = { OM_PART_MODEL };
 
     choose_dtypes(job);
+    choose_optimization(job);
     job->n_files = job->sentence != NULL ? 1 : om_arch_parts(&job->arch, &layout, parts);
     for (size_t i = 0; i < job->n_files; i++) {
         OM_TRY(om_ctx_check(job->ctx, err));

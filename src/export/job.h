@@ -8,6 +8,7 @@
 #define OM_EXPORT_JOB_H
 
 #include <optimum/export.h>
+#include <optimum/optimize.h>
 #include <optimum/quantize.h>
 
 #include "arch/arch.h"
@@ -57,6 +58,8 @@ struct om_job {
     struct om_packed_set *packed; /* NULL: the checkpoint holds no layers quantized */
     struct om_quant_config packed_config, genai_quantize;
     const struct om_quant_config *quantize; /* how the files are written: the option's, or the checkpoint's; NULL: in float */
+    struct om_optimize_config optimize_config;
+    const struct om_optimize_config *optimize; /* how the files are optimized, once graphs are built; NULL: not */
     struct om_sentence *sentence; /* NULL: a plain Transformers checkpoint */
     struct om_hub_repo *hub;      /* NULL: the model is a local directory */
     const char *model;            /* the local directory, or the snapshot of the Hub's model */

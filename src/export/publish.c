@@ -129,8 +129,7 @@ static int stage_model(struct om_job *job, struct om_job_file *f, struct om_erro
             .report = job->report,
         };
 
-        const struct om_quant_how how = { .optimize = job->opts->optimize,
-                                          .quantize = job->quantize };
+        const struct om_quant_how how = { .optimize = job->optimize, .quantize = job->quantize };
 
         OM_TRY(om_quant_graph(job->ctx, &how, f->lowered, &opts, &o, err));
     } else {
@@ -305,8 +304,7 @@ static int stage_ort_config(struct om_job *job, struct om_error *err)
     struct om_buf text = OM_BUF_INIT(1u << 20);
     int rc;
 
-    om_quant_config_write(job->quantize, job->opts->optimize,
-                          job->weights == OM_WEIGHTS_EXTERNAL, &text);
+    om_quant_config_write(job->quantize, job->optimize, job->weights == OM_WEIGHTS_EXTERNAL, &text);
     rc = om_buf_check(&text, err);
     if (rc == 0)
         rc = stage_bytes(job, "ort_config.json", om_buf_sv(&text), err);

@@ -70,8 +70,9 @@ static void put_elements(struct om_buf *b, const struct om_weight *w)
 {
     int64_t n;
 
-    if (w->file || !w->data || w->strides || w->n_parts > 0 || (w->dtype != OM_F32 && !om_content_dtype(w->dtype)) ||
-        w->src_dtype != w->dtype || !om_count(w->dims, w->rank, &n) || n > SHOWN_MAX)
+    if (w->file || !w->data || w->strides || w->n_parts > 0 ||
+        (w->dtype != OM_F32 && !om_content_dtype(w->dtype)) || w->src_dtype != w->dtype ||
+        !om_count(w->dims, w->rank, &n) || n > SHOWN_MAX)
         return;
     om_buf_adds(b, " =");
     for (int64_t i = 0; i < n; i++) {

@@ -105,15 +105,14 @@ static int heads_of(struct om_inf *c, uint32_t i, const struct sizes *s, struct 
     OM_TRY(om_inf_class(c, i, OM_CLASS_FLOAT));
     OM_TRY(om_inf_same_dtype(c, 0, i));
     *out = om_inf_shape(v);
-    if (v->rank == 4 && om_inf_merge(c, v->dims[0], s->batch) &&
-        om_inf_merge(c, v->dims[1], heads))
+    if (v->rank == 4 && om_inf_merge(c, v->dims[0], s->batch) && om_inf_merge(c, v->dims[1], heads))
         return 0;
     if (v->rank != 3 || !om_inf_merge(c, v->dims[0], s->batch) ||
         !om_dim_is_const(c->d, v->dims[2], &width) || width % s->heads != 0)
         return wrong_shape(c, i == 1 ? "the key" : "the value", i);
-    *out = (struct om_shape){ .rank = 4,
-                              .dims = { v->dims[0], heads, v->dims[1],
-                                        om_dim_const(c->d, width / s->heads) } };
+    *out = (struct om_shape){
+        .rank = 4, .dims = { v->dims[0], heads, v->dims[1], om_dim_const(c->d, width / s->heads) }
+    };
     return 0;
 }
 

@@ -1,13 +1,14 @@
 /* src/lower/linear.c: linear layers: Gemm on rows, or MatMul and Add on all axes. */
 #include "lower/internal.h"
 
-/* Where activations keep their axes: matrices anyway, and tables of embeddings, which a MatMul would
- * have to have transposed as well. */
+/* Where activations keep their axes: matrices anyway, and tables of embeddings, which a MatMul
+ * would have to have transposed as well. */
 static bool keeps_layout(const struct lower *l, const struct om_node *n)
 {
     const uint32_t node = lo_old(l, n->in[1])->node;
-    const om_val w =
-        node != OM_NO_NODE && l->g->nodes[node].op == OM_OP_Cast ? l->g->nodes[node].in[0] : n->in[1];
+    const om_val w = node != OM_NO_NODE && l->g->nodes[node].op == OM_OP_Cast
+                         ? l->g->nodes[node].in[0]
+                         : n->in[1];
 
     return l->target == OM_LOWER_FUSED &&
            (lo_old(l, n->in[0])->rank == 2 || l->twins[w.id].looked_up);
@@ -17,7 +18,8 @@ bool lo_fits_gemm(const struct lower *l, const struct om_node *n)
 {
     const struct om_value *x = lo_old(l, n->in[0]);
 
-    return (l->linear == OM_LINEAR_GEMM || keeps_layout(l, n)) && lo_const_dim(l, x->dims[x->rank - 1], NULL);
+    return (l->linear == OM_LINEAR_GEMM || keeps_layout(l, n)) &&
+           lo_const_dim(l, x->dims[x->rank - 1], NULL);
 }
 
 void lo_linear_gemm(struct lower *l, const struct om_node *n)

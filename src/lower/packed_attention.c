@@ -6,6 +6,15 @@
  * where the three project the same rows. Else it is MultiHeadAttention, which adds their biases,
  * takes past keys and values, and gives the present ones.
  *
+ * What decided that it is used on CPUs as well: processor time of ONNX Runtime 1.32's CPU provider
+ * with all of its own optimizations, one thread, medians of interleaved runs, relative to the same
+ * level with plain attention; the noise is 0.03. Encoders, batch x tokens 1x16, 1x64, 4x64: BERT
+ * (6 layers of 768) 0.94, 0.99, 1.01; BART (6 of 768) 0.94, 0.99, 1.02; T5 (6 of 512) 0.99, 1.00,
+ * 1.01. Steps of decoders with MultiHeadAttention, batch x past tokens 1x16, 1x128, 4x64: BART
+ * 0.91, 1.00, 0.98; T5 0.90, 0.95, 0.96. Dynamic int8 of BERT (QAttention): 0.98, 1.01, 1.01.
+ * Products on flattened rows (Gemm) around the same operators were as fast; they have a Reshape
+ * before and behind each.
+ *
  * A mask of tokens goes in as it is, as int32, and what it hides gets the least float32 added, as
  * everywhere here: a row that sees nothing weighs all keys equally. Any other mask is added as
  * attention_bias, which is broadcast over batch and heads, but not over queries. */
@@ -142,8 +151,7 @@ static bool fits_scores(const struct lower *l, const struct om_node *n)
     return mask->dtype == q->dtype && mask->rank == 4 &&
            (mask->dims[0] == q->dims[0] || is_one(l, mask->dims[0])) &&
            (mask->dims[1] == q->dims[1] || is_one(l, mask->dims[1])) &&
-           (mask->dims[2] == q->dims[2] || is_one(l, mask->dims[2])) &&
-           mask->dims[3] == k->dims[2];
+           (mask->dims[2] == q->dims[2] || is_one(l, mask->dims[2])) && mask->dims[3] == k->dims[2];
 }
 
 static bool read_mask(const struct lower *l, const struct om_node *n, struct fused *f)
@@ -224,8 +232,7 @@ static om_val join(struct lower *l, const om_val *v, uint32_t n)
 
     for (uint32_t i = 0; i < n; i++) {
         w[i] = weight_of(l, v[i]);
-        parts[i] =
-            (struct om_weight_part){ w[i]->file, w[i]->offset, w[i]->data, w[i]->bytes };
+        parts[i] = (struct om_weight_part){ w[i]->file, w[i]->offset, w[i]->data, w[i]->bytes };
     }
     all = *w[0];
     all.name = joined_name(l, w, n);
@@ -390,8 +397,8 @@ static om_val rows_of(struct lower *l, const struct side *s, bool biased)
 static void emit_multi_head(struct lower *l, const struct om_node *n, const struct fused *f)
 {
     const bool biased = biases_join(l, f);
-    const bool present = f->k.rows.id != 0 && (f->k.past.id != 0 || is_shared(l, n->in[1]) ||
-                                               is_shared(l, n->in[2]));
+    const bool present = f->k.rows.id != 0 &&
+                         (f->k.past.id != 0 || is_shared(l, n->in[1]) || is_shared(l, n->in[2]));
     struct om_attr attrs[3];
     const uint32_t n_attrs = attributes(n, f, attrs);
     om_val bias[3] = { { 0 } }, out[3] = { { 0 } };
@@ -399,14 +406,10 @@ static void emit_multi_head(struct lower *l, const struct om_node *n, const stru
     if (biased)
         parts_of(f, 2, bias);
 
-    const om_val in[] = { rows_of(l, &f->q, biased),
-                          rows_of(l, &f->k, biased),
-                          rows_of(l, &f->v, biased),
-                          biased ? join(l, bias, 3) : (om_val){ 0 },
-                          token_mask(l, f->tokens),
-                          score_bias(l, n, f),
-                          lo_nd(l, f->k.past),
-                          lo_nd(l, f->v.past) };
+    const om_val in[] = { rows_of(l, &f->q, biased), rows_of(l, &f->k, biased),
+                          rows_of(l, &f->v, biased), biased ? join(l, bias, 3) : (om_val){ 0 },
+                          token_mask(l, f->tokens),  score_bias(l, n, f),
+                          lo_nd(l, f->k.past),       lo_nd(l, f->v.past) };
 
     lo_emit_n(l, OM_OP_MultiHeadAttention, in, 8, attrs, n_attrs, out, present ? 3 : 1);
     lo_set_merged(l, n, out[0]);

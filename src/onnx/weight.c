@@ -97,18 +97,18 @@ static const uint8_t *row_source(const struct transform *x, size_t row)
 }
 
 /* Squares, because either rows or columns lie far apart in the source. */
-#define GATHER(bits)                                                                              \
-    static void gather_##bits(const struct transform *x, uint8_t *dst, size_t pitch,              \
-                              const uint8_t *src, size_t rows, size_t cols)                       \
-    {                                                                                             \
-        const size_t n = sizeof(uint##bits##_t), row_step = x->row_step, col_step = x->col_step;  \
-                                                                                                  \
-        for (size_t r0 = 0; r0 < rows; r0 += TILE)                                                \
-            for (size_t c0 = 0; c0 < cols; c0 += TILE)                                            \
-                for (size_t c = c0; c < OM_MIN(c0 + TILE, cols); c++)                             \
-                    for (size_t r = r0; r < OM_MIN(r0 + TILE, rows); r++)                         \
-                        memcpy(dst + (r * pitch + c) * n,                                         \
-                               src + (r * row_step + c * col_step) * n, n);                       \
+#define GATHER(bits)                                                                               \
+    static void gather_##bits(const struct transform *x, uint8_t *dst, size_t pitch,               \
+                              const uint8_t *src, size_t rows, size_t cols)                        \
+    {                                                                                              \
+        const size_t n = sizeof(uint##bits##_t), row_step = x->row_step, col_step = x->col_step;   \
+                                                                                                   \
+        for (size_t r0 = 0; r0 < rows; r0 += TILE)                                                 \
+            for (size_t c0 = 0; c0 < cols; c0 += TILE)                                             \
+                for (size_t c = c0; c < OM_MIN(c0 + TILE, cols); c++)                              \
+                    for (size_t r = r0; r < OM_MIN(r0 + TILE, rows); r++)                          \
+                        memcpy(dst + (r * pitch + c) * n, src + (r * row_step + c * col_step) * n, \
+                               n);                                                                 \
     }
 GATHER(8)
 GATHER(16)

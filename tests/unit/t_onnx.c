@@ -276,15 +276,19 @@ static uint8_t *expected_bytes(struct fixture *f, const struct om_weight *w)
     const size_t size = om_dtype_size(w->src_dtype), n = (size_t)w->bytes / size;
     uint8_t *plain = om_arena_alloc(&f->arena, (size_t)w->bytes + 1);
     uint8_t *out = om_arena_alloc(&f->arena, (size_t)om_weight_bytes(w) + 1);
+    uint8_t *joined = om_arena_alloc(&f->arena, (size_t)w->bytes + 1);
+    const uint8_t *data = w->n_parts > 0 ? joined : w->data;
 
+    for (size_t i = 0, at = 0; i < w->n_parts; at += (size_t)w->parts[i++].bytes)
+        memcpy(joined + at, w->parts[i].data, (size_t)w->parts[i].bytes);
     for (size_t i = 0; w->strides && i < n; i++) {
         int64_t rest = (int64_t)i, at = 0;
 
         for (uint32_t k = w->rank; k-- > 0; rest /= w->dims[k])
             at += rest % w->dims[k] * w->strides[k];
-        memcpy(plain + i * size, (const uint8_t *)w->data + (size_t)at * size, size);
+        memcpy(plain + i * size, data + (size_t)at * size, size);
     }
-    om_convert(out, w->dtype, w->strides ? plain : w->data, w->src_dtype, n);
+    om_convert(out, w->dtype, w->strides ? plain : data, w->src_dtype, n);
     return out;
 }
 
@@ -540,8 +544,31 @@ struct transform {
     int64_t dims[4], strides[4]; /* strides[0] 0 and no other: contiguous */
 };
 
+/* Parts lie in the file in another order, with bytes between them. */
+static void set_parts(struct fixture *f, const struct om_file *source, const struct transform *c,
+                      const int64_t *lines, struct om_weight *w)
+{
+    const size_t line = om_dtype_size(c->from) * (size_t)(c->rank == 2 ? c->dims[0] : 1);
+    struct om_weight_part *parts = om_arena_array(&f->arena, 3, sizeof(*parts));
+    uint64_t at = 5;
+
+    for (uint32_t i = 3; i-- > 0;) {
+        if (lines[i] == 0)
+            continue;
+        w->n_parts = OM_MAX(w->n_parts, i + 1);
+        parts[i] =
+            (struct om_weight_part){ source, at, source->data + at, (uint64_t)lines[i] * line };
+        at += parts[i].bytes + 3;
+    }
+    if (w->n_parts > 0) {
+        w->parts = parts;
+        w->offset = parts[0].offset;
+        w->data = parts[0].data;
+    }
+}
+
 static void check_transform(struct fixture *f, const struct om_file *source,
-                            const struct transform *c)
+                            const struct transform *c, const int64_t *lines)
 {
     struct om_weight w = view(f, "w", c->from, c->dims, c->rank, 0);
     const om_val none = { 0 };
@@ -553,6 +580,8 @@ static void check_transform(struct fixture *f, const struct om_file *source,
     w.data = source->data + 5;
     w.dtype = c->to;
     w.strides = c->strides[c->rank - 1] ? c->strides : NULL;
+    if (lines)
+        set_parts(f, source, c, lines, &w);
     const om_val y = emit1(g, OM_OP_Identity, "", om_graph_weight(g, &w), none, NULL, 0);
     om_graph_output(g, OM_SVL("y"), y, NULL);
     if (!finish(f, g))
@@ -594,6 +623,16 @@ static void large_transforms(struct test *t)
         { OM_F32, OM_F32, 2, { 1200, 900 }, { 0, 1 } },
         { OM_F16, OM_F32, 3, { 30, 4, 2 }, { 2, 0, 1 } },
     };
+    static const struct {
+        struct transform t;
+        int64_t lines[3]; /* of the parts that the source is in */
+    } parted[] = {
+        { { OM_F32, OM_F32, 2, { 311, 5001 }, { 1, 311 } }, { 1, 4000, 1000 } },
+        { { OM_BF16, OM_F32, 2, { 1511, 777 }, { 1, 1511 } }, { 259, 259, 259 } },
+        { { OM_F16, OM_F16, 2, { 3, 900001 }, { 1, 3 } }, { 450000, 450001 } },
+        { { OM_F32, OM_F32, 1, { 1300001 }, { 0 } }, { 7, 650000, 649994 } },
+        { { OM_BF16, OM_F32, 1, { 2300001 }, { 0 } }, { 1000000, 1300001 } },
+    };
     const size_t n = 8u << 20;
     struct om_file source = OM_FILE_INIT;
     uint8_t *bytes = malloc(n);
@@ -610,7 +649,14 @@ static void large_transforms(struct test *t)
         const struct om_mark mark = om_arena_mark(&f.arena);
 
         test_case(t, "%zu", i);
-        check_transform(&f, &source, &cases[i]);
+        check_transform(&f, &source, &cases[i], NULL);
+        om_arena_rewind(&f.arena, mark);
+    }
+    for (size_t i = 0; i < OM_COUNT(parted); i++) {
+        const struct om_mark mark = om_arena_mark(&f.arena);
+
+        test_case(t, "%zu in parts", i);
+        check_transform(&f, &source, &parted[i].t, parted[i].lines);
         om_arena_rewind(&f.arena, mark);
     }
     om_file_unmap(&source);
