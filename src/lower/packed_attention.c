@@ -184,9 +184,9 @@ static bool can_join(const struct lower *l, const om_val *v, uint32_t n)
     for (uint32_t i = 0; i < n; i++) {
         const struct om_weight *w = weight_of(l, v[i]);
 
-        if (!w || w->rank != first->rank || w->strides || w->n_parts > 0 || !w->data ||
-            w->dtype != first->dtype || w->src_dtype != first->src_dtype ||
-            lo_old(l, v[i])->dtype != lo_old(l, v[0])->dtype ||
+        if (!w || w->rank != first->rank || (w->file && w->file->maker) || w->strides ||
+            w->n_parts > 0 || !w->data || w->dtype != first->dtype ||
+            w->src_dtype != first->src_dtype || lo_old(l, v[i])->dtype != lo_old(l, v[0])->dtype ||
             (w->rank == 2 && w->dims[1] != first->dims[1]))
             return false;
     }
