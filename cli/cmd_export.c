@@ -48,6 +48,7 @@ struct args {
     struct om_optimize_config levels;
     const char *optimize;
     const char *dtypes; /* of transformers.js */
+    int offline; /* enum om_offline_level */
     int weights, weights_dtype, linear, decoder, dtype, framework;
     int64_t opset;
     double atol;
@@ -108,6 +109,7 @@ static void finish_opts(struct args *a)
     a->o.weights_dtype = (enum om_weights_dtype)a->weights_dtype;
     a->o.linear = (enum om_linear_form)a->linear;
     a->o.decoder = (enum om_decoder_form)a->decoder;
+    a->o.offline = (enum om_offline_level)a->offline;
     if (a->validate)
         a->o.validation = OM_VALIDATE_ALWAYS;
     if (a->no_validation)
@@ -208,6 +210,10 @@ int cmd_export_onnx(struct cli *cli, int argc, char **argv)
             "write the files optimized: O1 (no fusions), O2 (ONNX Runtime's fused operators), O3 "
             "(Gelu approximated), O4 (float16, needs --device cuda)",
             0),
+        OPT_CHOICE(0, "onnxruntime-level", &a.offline, cli_offline_levels,
+                   "with --optimize: ONNX Runtime's own optimizer afterwards; its files are for "
+                   "this release and its CPU provider, with all for this machine's processor "
+                   "(default: off)"),
         OPT_FLAG(0, "triton", &a.o.triton,
                  "make OUTPUT a model of a Triton repository: OUTPUT/1/model.onnx and "
                  "OUTPUT/config.pbtxt; its name is the model's"),

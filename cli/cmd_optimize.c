@@ -10,6 +10,7 @@ struct args {
     const char *level; /* "1" to "4" */
     const char *device;
     bool external;
+    int offline; /* enum om_offline_level */
     int quiets, verboses;
 };
 
@@ -63,6 +64,9 @@ int cmd_optimize(struct cli *cli, int argc, char **argv)
             0),
 
         OPT_GROUP("details"),
+        OPT_CHOICE(0, "onnxruntime-level", &a.offline, cli_offline_levels,
+                   "ONNX Runtime's own optimizer afterwards; its files are for this release and "
+                   "its CPU provider, with all for this machine's processor (default: off)"),
         OPT_FLAG(0, "use_external_data_format", &a.external,
                  "tensors go to a file of their own (default: only above 2 GiB)"),
 
@@ -86,6 +90,7 @@ int cmd_optimize(struct cli *cli, int argc, char **argv)
         return status;
     if (a.external)
         a.o.weights = OM_WEIGHTS_EXTERNAL;
+    a.o.offline = (enum om_offline_level)a.offline;
     if (om_optimize_run(cli->ctx, &a.o, &err) < 0)
         return cli_report(cli, &err);
     return CLI_OK;

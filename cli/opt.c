@@ -8,6 +8,8 @@
 
 #include "base/base.h"
 
+#include <optimum/export.h>
+
 #define HELP_COLUMN 30
 #define HELP_WIDTH 100
 
@@ -398,6 +400,12 @@ bool opt_given(int argc, char **argv, const char *name)
             return true;
     return false;
 }
+
+const struct opt_choice cli_offline_levels[] = { { "off", OM_OFFLINE_NONE },
+                                                 { "basic", OM_OFFLINE_BASIC },
+                                                 { "extended", OM_OFFLINE_EXTENDED },
+                                                 { "all", OM_OFFLINE_ALL },
+                                                 { NULL, 0 } };
 
 bool opt_split(const char *text, void **buffer, const char *const **list)
 {

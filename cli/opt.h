@@ -77,6 +77,9 @@ bool opt_parse(const struct cli *cli, const char *summary, const struct opt *opt
 /* Whether an argument list names an option (before "--"), for commands that look ahead such as --list. */
 bool opt_given(int argc, char **argv, const char *name);
 
+/* The values of --onnxruntime-level. */
+extern const struct opt_choice cli_offline_levels[];
+
 /* Parts of text between commas, as a list that ends with NULL, empty ones left out: *buffer holds
  * both, for free(). Without text there is no list. False: out of memory. */
 bool opt_split(const char *text, void **buffer, const char *const **list);

@@ -50,6 +50,14 @@ enum om_validation {
     OM_VALIDATE_ALWAYS /* being unable to is an error */
 };
 
+/* ONNX Runtime's own optimizer, run once over a file: what it does when a session is made is in the file then. */
+enum om_offline_level {
+    OM_OFFLINE_NONE,
+    OM_OFFLINE_BASIC,    /* constants, redundant nodes */
+    OM_OFFLINE_EXTENDED, /* fusions of the CPU provider */
+    OM_OFFLINE_ALL       /* layouts, too, that depend on this machine's processor */
+};
+
 /* Sizes of the example input; 0: the default. With dynamic axes they serve the validation only. */
 struct om_shapes {
     int64_t batch_size;      /* 2 */
@@ -96,6 +104,7 @@ struct om_export_opts {
     /* NULL: plain ONNX operators. Else the files are written optimized, beside an ort_config.json; with fp16 nothing is
      * validated. safetensors as the place of weights is refused. See <optimum/optimize.h>. */
     const struct om_optimize_config *optimize;
+    enum om_offline_level offline; /* with optimize: what ONNX Runtime's own optimizer does afterwards */
     /* out_dir becomes a model of a Triton repository: its version folder 1 has the files, config.pbtxt beside it says what
      * goes in and out, batches included. Of models of one file. */
     bool triton;

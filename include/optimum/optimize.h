@@ -60,6 +60,10 @@ struct om_optimize_opts {
     const char *config_file;                 /* an ort_config.json, or its optimization object */
     enum om_weights_mode weights;            /* AUTO: in the file below 2 GiB; EMBEDDED, EXTERNAL */
     bool durable;                            /* fsync before the files get their names */
+    /* What ONNX Runtime's own optimizer does afterwards, before a conversion to float16. Files are
+     * for the release and the provider (CPU) that made them then, with ALL for the processor. The
+     * model is held in memory meanwhile. */
+    enum om_offline_level offline;
 
     bool compare; /* run the old and the new files on made-up inputs and log how outputs differ */
     const char *report; /* an .html file with what changed; NULL: none */

@@ -39,6 +39,7 @@ struct om_session_opts {
      * tensors in the CPU's memory. */
     const struct om_provider *providers;
     size_t n_providers;
+    const char *optimized_path; /* ONNX Runtime writes the model there as its optimizer left it */
 };
 #define OM_SESSION_OPTS_INIT                          \
     {                                                 \

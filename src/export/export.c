@@ -153,6 +153,13 @@ static int check_opts(const struct om_export_opts *o, struct om_error *err)
         OM_TRY(check_quantize(o, err));
     if (o->optimize != NULL)
         OM_TRY(check_optimize(o, err));
+    if ((unsigned)o->offline > OM_OFFLINE_ALL)
+        return om_fail(err, OM_E_USAGE, "unknown level %d of ONNX Runtime's optimizer",
+                       (int)o->offline);
+    if (o->offline != OM_OFFLINE_NONE && !o->optimize)
+        return om_fail(err, OM_E_USAGE,
+                       "ONNX Runtime's optimizer follows ours: --onnxruntime-level needs "
+                       "--optimize");
     if ((o->report || o->compare) && !o->quantize && !o->optimize && !o->transformersjs)
         return om_fail(err, OM_E_USAGE,
                        "--report and --compare are about what --quantize, --optimize and "

@@ -122,6 +122,7 @@ static int stage_model(struct om_job *job, struct om_job_file *f, struct om_erro
     } else if (is_changed(job)) {
         const struct om_quant_output o = {
             .name = name,
+            .dir = job->opts->out_dir,
             .out = &f->out,
             .data = job->weights == OM_WEIGHTS_EMBEDDED ? NULL : &job->data_out,
             .location = job->data_name,
@@ -129,7 +130,9 @@ static int stage_model(struct om_job *job, struct om_job_file *f, struct om_erro
             .report = job->report,
         };
 
-        const struct om_quant_how how = { .optimize = job->optimize, .quantize = job->quantize };
+        const struct om_quant_how how = { .optimize = job->optimize,
+                                          .offline = job->opts->offline,
+                                          .quantize = job->quantize };
 
         OM_TRY(om_quant_graph(job->ctx, &how, f->lowered, &opts, &o, err));
     } else {

@@ -89,6 +89,8 @@ static int apply_opts(const struct om_ort *ort, struct ort_session_options *so,
     OM_TRY(om_ort_check(ort, ort->set_inter_op_threads(so, o->inter_op_threads), err));
     if (o->profile_prefix)
         OM_TRY(om_ort_check(ort, ort->enable_profiling(so, o->profile_prefix), err));
+    if (o->optimized_path)
+        OM_TRY(om_ort_check(ort, ort->set_optimized_path(so, o->optimized_path), err));
     OM_TRY(apply_config(ort, so, o, err));
     if (o->providers)
         return om_ort_use_providers(ort, so, o->providers, o->n_providers, err);

@@ -33,7 +33,8 @@ struct om_quant_job {
     bool want_errors;
     const struct om_packed_set *packed; /* layers that are quantized already; NULL: quantize */
     const struct om_samples *samples;   /* of static quantization */
-    const char *dir;                    /* an existing one, for a temporary file */
+    const char *dir;                    /* an existing one, for temporary files */
+    struct om_offline *offline;         /* files that the document lies in; NULL: none */
     struct om_affine **weights;         /* to be measured before the file is written */
     size_t n_weights, cap_weights;
     struct om_blocks **blocks; /* weights in blocks, which are released with the job */
@@ -48,10 +49,15 @@ struct om_quant_job {
     struct om_error *err;
 };
 
+/* j->doc as ONNX Runtime's optimizer leaves it, in temporary files of j->dir (offline.c). */
+struct om_offline;
+int om_offline_run(struct om_quant_job *j, enum om_offline_level level);
+void om_offline_free(struct om_offline *o); /* and its files; accepts NULL */
+
 struct om_quant_file;
 /* j->doc with fewer nodes. */
 int om_optimize_job_run(struct om_quant_job *j, const struct om_optimize_config *c,
-                        struct om_quant_file *f);
+                        enum om_offline_level offline, struct om_quant_file *f);
 /* Rewrite j->doc and measure its weights: it can be written then. f: what is to be counted. */
 int om_quant_job_change(struct om_quant_job *j);
 int om_quant_job_run(struct om_quant_job *j, struct om_quant_file *f);

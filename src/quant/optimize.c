@@ -40,12 +40,13 @@ static int narrow(struct om_quant_job *j)
 }
 
 int om_optimize_job_run(struct om_quant_job *j, const struct om_optimize_config *c,
-                        struct om_quant_file *f)
+                        enum om_offline_level offline, struct om_quant_file *f)
 {
     OM_TRY(om_quant_count(f, j->doc, false, j->err));
     f->optimized = true;
     if (c->optimization_level > 0)
         OM_TRY(om_fuse_doc(j->doc, c, &f->converted, j->err));
+    OM_TRY(om_offline_run(j, offline)); /* before float16, which the CPU provider would undo */
     if (c->fp16)
         OM_TRY(narrow(j));
     j->doc->producer_name = OM_SVL("optimum.c");
@@ -63,7 +64,7 @@ static int optimize_doc(struct run *r, struct om_quant_job *j, const char *name)
     if (!target)
         return om_quant_no_memory(j);
     OM_TRY(om_quant_report_add(&r->report, name, target, &f, j->err));
-    OM_TRY(om_optimize_job_run(j, &r->config, f));
+    OM_TRY(om_optimize_job_run(j, &r->config, r->opts->offline, f));
     OM_TRY(om_quant_files_write(&r->files, j->doc, target, j->err));
     OM_TRY(om_quant_report_layers(f, j, j->err));
     om_quant_report_log(r->ctx, f);
@@ -74,7 +75,9 @@ static int optimize_file(struct run *r, const char *name, struct om_error *err)
 {
     const char *const path = om_path_join(&r->files.arena, r->files.dir, name);
     struct om_arena arena = OM_ARENA_INIT(OM_QUANT_ARENA_MAX);
-    struct om_quant_job j = { .ctx = r->ctx, .arena = &arena, .want_errors = true, .err = err };
+    struct om_quant_job j = {
+        .ctx = r->ctx, .arena = &arena, .want_errors = true, .dir = r->opts->out_dir, .err = err
+    };
     int rc = path ? om_doc_open(&arena, path, &j.doc, err) : om_quant_no_memory(&j);
     bool inlined;
 

@@ -33,6 +33,7 @@ struct om_quant_split {
 /* Where a model goes. data: receives the large tensors; NULL: all are in the file. */
 struct om_quant_output {
     const char *name; /* in messages */
+    const char *dir;  /* an existing one, for temporary files */
     struct om_out *out, *data;
     const char *location;               /* how the model calls data's file */
     const struct om_quant_split *split; /* in place of data; NULL: none */
@@ -46,6 +47,7 @@ struct om_quant_output {
  * it is only written. */
 struct om_quant_how {
     const struct om_optimize_config *optimize;
+    enum om_offline_level offline; /* with optimize */
     const struct om_quant_config *quantize;
 };
 

@@ -102,6 +102,8 @@ void om_quant_job_release(struct om_quant_job *j)
     free(j->blocks);
     free(j->weights);
     free(j->layers);
+    om_offline_free(j->offline);
+    j->offline = NULL;
 }
 
 int om_quant_job_change(struct om_quant_job *j)
@@ -126,8 +128,12 @@ static int run_steps(struct om_quant_job *j, const struct om_quant_how *how, con
                      struct om_quant_report *report, struct om_quant_file *f[2])
 {
     if (how->optimize) {
+        if (how->offline != OM_OFFLINE_NONE && j->packed)
+            return om_fail(j->err, OM_E_UNSUPPORTED,
+                           "the layers are quantized already: ONNX Runtime's optimizer does not "
+                           "keep them apart");
         OM_TRY(om_quant_report_add(report, name, name, &f[0], j->err));
-        OM_TRY(om_optimize_job_run(j, how->optimize, f[0]));
+        OM_TRY(om_optimize_job_run(j, how->optimize, how->offline, f[0]));
     }
     if (how->quantize) {
         OM_TRY(om_quant_report_add(report, name, name, &f[1], j->err));
@@ -188,6 +194,7 @@ int om_quant_graph(struct om_ctx *ctx, const struct om_quant_how *how, const str
                               .arena = &arena,
                               .want_errors = !o->packed,
                               .packed = o->packed,
+                              .dir = o->dir,
                               .err = err };
     int rc = om_onnx_write_shell(g, opts, &text, err);
 

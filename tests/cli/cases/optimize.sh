@@ -41,3 +41,16 @@ $CLI export onnx -q --model ckpt --task text-classification --optimize O2 --quan
 echo "--- the report as a page, and how outputs differ"
 $CLI onnxruntime optimize --onnx_model onnx -O4 --compare --report page.html -o out6 2>&1 | grep -c "outputs on made-up inputs\|largest difference\|float16"
 grep -o "<h1>[^<]*\|<h3>[A-Z][a-z]*" page.html
+echo "--- ONNX Runtime's own optimizer afterwards: the same bytes each time, nothing beside them"
+for n in 1 2; do $CLI onnxruntime optimize -q --onnx_model onnx -O2 --onnxruntime-level extended -o ort$n; done
+ls -A ort1
+cmp ort1/model_optimized.onnx ort2/model_optimized.onnx && echo equal
+cmp -s ort1/model_optimized.onnx out/model_optimized.onnx || echo other than without
+$CLI inspect ort1/model_optimized.onnx | grep -q FusedGemm && echo fused
+$CLI onnxruntime optimize --onnx_model onnx -O4 --onnxruntime-level basic --use_external_data_format --compare -o ort3 2>&1 | grep -c "largest difference 0.00"
+ls -A ort3
+$CLI export onnx -q --model ckpt --task text-classification --optimize O2 --onnxruntime-level extended --quantize avx2 ort4 && ls -A ort4
+status $CLI export onnx -q --model ckpt --onnxruntime-level basic two
+status $CLI onnxruntime optimize -q --onnx_model onnx -O1 --onnxruntime-level layout -o ort5
+OPTIMUM_ORT_LIBRARY=nowhere.so status $CLI onnxruntime optimize -q --onnx_model onnx -O1 --onnxruntime-level basic -o ort6
+ls -A ort6
