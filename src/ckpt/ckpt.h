@@ -22,6 +22,7 @@ struct om_ckpt_tensor {
     const struct om_file *file;
     uint64_t offset; /* of the first element, in bytes */
     uint64_t bytes;  /* of all elements of the view: product of dims times element size */
+    bool packed;     /* of a layer that is held quantized: [out, in], whatever its module's class */
 };
 
 enum om_ckpt_format { OM_CKPT_SAFETENSORS, OM_CKPT_PYTORCH, OM_CKPT_TENSORFLOW };

@@ -335,7 +335,8 @@ static int describe(struct om_arena *a, const struct om_packed_set *set, const s
                                   .dims = om_arena_copy(a, dims, sizeof(dims)),
                                   .file = &set->values,
                                   .offset = p->offset,
-                                  .bytes = (uint64_t)(p->n * p->k) * sizeof(float) };
+                                  .bytes = (uint64_t)(p->n * p->k) * sizeof(float),
+                                  .packed = true };
     return t->dims ? 0 : om_fail(err, OM_E_NOMEM, "out of memory");
 }
 

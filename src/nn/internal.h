@@ -18,6 +18,8 @@ bool om_is_float(enum om_dtype dtype);
 /* The "weight" of a linear layer in the order in which its bytes lie: *trans 1 for [out, in], 0 for
  * [in, out], as TensorFlow stores it. */
 om_val om_weight_linear(om_scope s, int64_t *trans);
+/* That of a Conv1D, which is saved [in, out]; quantizing turns it into that of a linear layer. */
+om_val om_weight_conv1d(om_scope s, int64_t *trans);
 bool om_is_narrow(enum om_dtype dtype);                        /* a float of 16 bits */
 om_val om_wide(om_scope s, double v);                          /* scalar of what om_widen() gives */
 om_val om_float_as(om_scope s, om_val x, enum om_dtype dtype); /* a cast; x must be a float */

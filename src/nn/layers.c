@@ -33,9 +33,10 @@ om_val om_linear_wide(om_scope s, om_val x)
 
 om_val om_conv1d(om_scope s, om_val x)
 {
-    const om_val weight = om_weight(s, "weight");
+    int64_t trans = 0;
+    const om_val weight = om_weight_conv1d(s, &trans);
 
-    return linear(s, x, weight, om_weight(s, "bias"), 0);
+    return linear(s, x, weight, om_weight(s, "bias"), trans);
 }
 
 om_val om_linear_with(om_scope s, om_val x, om_val weight, om_val bias)

@@ -220,6 +220,14 @@ om_val om_weight_linear(om_scope s, int64_t *trans)
     return *trans ? om_weight(s, "weight") : om_float_as(s, weight_value(s, t, dtype, true), dtype);
 }
 
+om_val om_weight_conv1d(om_scope s, int64_t *trans)
+{
+    const struct om_ckpt_tensor *t = om_ok(s) ? find_tensor(s, "weight") : NULL;
+
+    *trans = t && t->packed;
+    return om_weight(s, "weight");
+}
+
 om_val om_weight_optional(om_scope s, const char *name)
 {
     return om_has_weight(s, name) ? om_weight(s, name) : (om_val){ 0 };

@@ -10,16 +10,19 @@ import sys
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers.pytorch_utils import Conv1D
 
 AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 SIZES = dict(vocab_size=99, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
              max_position_embeddings=64, tie_word_embeddings=False, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+GPT2_SIZES = dict(vocab_size=99, n_embd=32, n_layer=2, n_head=4, n_positions=32, bos_token_id=1, eos_token_id=2)
 VARIANTS = {
     "gptq": dict(quant_method="gptq", bits=4, group_size=32, desc_act=False, sym=False),
     "gptq-v2-act-order": dict(quant_method="gptq", bits=4, group_size=16, desc_act=True, sym=False, checkpoint_format="gptq_v2"),
     "gptq-8-columns": dict(quant_method="gptq", bits=8, group_size=-1, desc_act=False, sym=True, checkpoint_format="gptq"),
     "awq": dict(quant_method="awq", bits=4, group_size=32, zero_point=True, version="gemm", modules_to_not_convert=["down_proj"]),
+    "gptq-gpt2": dict(quant_method="gptq", bits=4, group_size=16, desc_act=True, sym=False),
 }
 
 
@@ -56,20 +59,26 @@ def quantized(rng, n, k, q):
 
 def record(out, name, q):
     torch.manual_seed(0)
-    rng = np.random.default_rng(sorted(VARIANTS).index(name))
-    model = LlamaForCausalLM(LlamaConfig(**SIZES)).eval()
-    kept = q.get("modules_to_not_convert", []) + ["lm_head", "embed_tokens"]
+    gpt2 = name.endswith("gpt2")
+    rng = np.random.default_rng(5 if gpt2 else sorted(set(VARIANTS) - {"gptq-gpt2"}).index(name))
+    model = (GPT2LMHeadModel(GPT2Config(**GPT2_SIZES)) if gpt2 else LlamaForCausalLM(LlamaConfig(**SIZES))).eval()
+    kept = q.get("modules_to_not_convert", []) + ["lm_head", "embed_tokens", "wte", "wpe"]
     tensors = {}
     for key, value in model.state_dict().items():
+        if gpt2 and key == "lm_head.weight":  # tied
+            continue
         if value.dim() == 2 and not any(part in key for part in kept):
-            parts, weight = quantized(rng, *value.shape, q)
+            # Conv1D's weight is [in, out]; the tools transpose it first, and what they save is a linear layer.
+            swapped = isinstance(model.get_submodule(key.removesuffix(".weight")), Conv1D)
+            parts, weight = quantized(rng, *(value.T if swapped else value).shape, q)
+            weight = weight.T if swapped else weight
             tensors |= {key.removesuffix("weight") + part: t for part, t in parts.items()}
         else:
             half = (value * 10 if value.dim() == 2 else value).to(torch.float16)
             tensors[key], weight = half, half.float()
         value.copy_(weight)
     out.mkdir(parents=True, exist_ok=True)
-    config = model.config.to_dict() | {"architectures": ["LlamaForCausalLM"], "dtype": "float16", "quantization_config": q}
+    config = model.config.to_dict() | {"architectures": [type(model).__name__], "dtype": "float16", "quantization_config": q}
     (out / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
     save_file(tensors, out / "model.safetensors", {"format": "pt"})
     inputs = {"input_ids": torch.from_numpy(rng.integers(3, 99, (2, 7))),
