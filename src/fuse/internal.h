@@ -142,6 +142,7 @@ fz_rule fz_unflatten; /* linear.c */
 int fz_share_tensors(struct fuse *f);
 fz_rule fz_layer_norm, fz_rms_norm, fz_skip_norm;
 fz_rule fz_trim; /* results of fused nodes that nobody reads */
+fz_rule fz_embed_layer_norm;
 fz_rule fz_attention;
 fz_rule fz_gelu, fz_quick_gelu, fz_bias_gelu, fz_approximate_gelu;
 

@@ -6,11 +6,13 @@
 #include "base/base.h"
 #include "test.h"
 
+enum { FUSE_EMBED = 16 }; /* with embeddings fused */
+
 struct fuse_case {
     const char *name, *text; /* graph_text.h; symbols are B, S and P, of which P may be 0 */
     const char *op;          /* is counted afterwards; NULL: all nodes are */
     size_t count;
-    int level; /* 1, 2, 3: O1, O2, O3 */
+    int level; /* 1, 2, 3: O1, O2, O3; and FUSE_EMBED */
     int opset;
 };
 
