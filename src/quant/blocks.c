@@ -62,6 +62,7 @@ struct job {
     size_t rows;   /* in a chunk */
     float *values; /* of the slots: [rows][K], swapped only */
     uint8_t *packed;
+    uint8_t *line; /* of the slots: [K] numbers, act-order only */
     struct om_block_error errors[SLOTS];
     struct om_affine_error coded[SLOTS]; /* of numbers that are not integers */
     bool broken[SLOTS];                  /* an infinity or NaN was met */
@@ -111,9 +112,10 @@ static size_t begin_piece(const struct om_blocks *b, size_t from, struct om_bloc
     return valid;
 }
 
-/* Blocks of a layer that is quantized already. */
+/* Blocks of a layer that is quantized already. line: the numbers of the row as they come, where
+ * they are to be sorted. */
 static void load_packed(const struct om_blocks *b, size_t row, size_t from, size_t valid,
-                        struct om_block_piece *p)
+                        const uint8_t *line, struct om_block_piece *p)
 {
     const struct om_packed *const l = b->layer;
     const int64_t n = (int64_t)(b->first_row + row);
@@ -124,20 +126,22 @@ static void load_packed(const struct om_blocks *b, size_t row, size_t from, size
         p->scale[i] = om_packed_scale(l, n, group);
         p->zero[i] = (uint8_t)om_packed_zero(l, n, group);
     }
-    if (!l->order)
+    if (!line)
         om_packed_numbers(l, n, (int64_t)from, valid, p->q);
-    for (size_t i = 0; l->order && i < valid; i++)
-        om_packed_numbers(l, n, l->order[from + i], 1, &p->q[i]);
+    for (size_t i = 0; line && i < valid; i++)
+        p->q[i] = line[l->order[from + i]];
 }
 
-static void repack_row(struct om_blocks *b, size_t row, uint8_t *dst)
+static void repack_row(struct om_blocks *b, size_t row, uint8_t *line, uint8_t *dst)
 {
     struct om_block_piece p;
 
+    if (line)
+        om_packed_numbers(b->layer, (int64_t)(b->first_row + row), 0, b->k, line);
     for (size_t from = 0; from < b->k; from += OM_BLOCK_PIECE) {
         const size_t valid = begin_piece(b, from, &p);
 
-        load_packed(b, row, from, valid, &p);
+        load_packed(b, row, from, valid, line, &p);
         put_piece(b, row, from / (size_t)b->form.size, &p, valid, dst);
     }
 }
@@ -228,7 +232,7 @@ static void make_chunk(void *user, size_t slot, size_t item)
     }
     for (size_t r = 0; r < n; r++) {
         if (b->layer)
-            repack_row(j->b, first + r, dst + r * bytes);
+            repack_row(j->b, first + r, j->line ? j->line + slot * b->k : NULL, dst + r * bytes);
         else
             quantize_row(j, slot, first + r, values ? values + r * b->k : NULL, dst + r * bytes);
     }
@@ -282,7 +286,7 @@ static int run_job(struct job *j)
     struct om_blocks *const b = j->b;
     struct om_relay relay = { .make = make_chunk, .use = use_chunk, .user = j };
     const size_t unit = unit_rows(b), rows = OM_MAX(CHUNK / OM_MAX(b->k, 1), BAND);
-    const bool loaded = b->swapped || is_coded(b);
+    const bool loaded = b->swapped || is_coded(b), sorted = b->layer && b->layer->order;
     int rc;
 
     j->rows = OM_MIN((rows + unit - 1) / unit * unit, b->n);
@@ -291,12 +295,15 @@ static int run_job(struct job *j)
     j->packed = malloc(OM_MAX(relay.slots * rows_bytes(b, j->rows), 1));
     if (loaded)
         j->values = malloc(OM_MAX(relay.slots * j->rows * b->k * sizeof(float), 1));
-    if (!j->packed || (loaded && !j->values))
+    if (sorted)
+        j->line = malloc(OM_MAX(relay.slots * b->k, 1));
+    if (!j->packed || (loaded && !j->values) || (sorted && !j->line))
         rc = om_fail(j->err, OM_E_NOMEM, "out of memory");
     else
         rc = om_relay_run(&relay);
     free(j->packed);
     free(j->values);
+    free(j->line);
     return rc;
 }
 
