@@ -8,6 +8,11 @@
 
 enum { FZ_F32 = 1, FZ_I64 = 7, FZ_F16 = 10 }; /* TensorProto.DataType */
 
+/* Uses of a value; of a weight, those by a Gemm with transB, too. */
+struct fz_count {
+    uint32_t uses, turned;
+};
+
 struct fuse {
     struct om_doc *d;
     const struct om_optimize_config *config;
@@ -19,8 +24,9 @@ struct fuse {
     const struct om_graph *shapes; /* its values and dims */
     struct om_doc_types *types;
 
-    struct om_map uses; /* names to counts, over all graphs */
-    uint32_t *counts;
+    struct fz_scope *scopes; /* names to counts, graph by graph */
+    size_t n_scopes, cap_scopes;
+    struct fz_count *counts;
     size_t n_counts, cap_counts;
 
     struct om_map aliases; /* names that are read no more to what is read in their place */
@@ -31,6 +37,11 @@ struct fuse {
     struct om_map names; /* of all graphs, once a new one was asked for */
     uint32_t n_made;
     struct om_map lists; /* elements of added lists to tensors of the outermost graph */
+
+    struct om_map wide_of; /* rows of the outermost graph to the same with three axes (flat.c) */
+    om_sv *wide;
+    size_t n_wide, cap_wide;
+    struct om_map turned; /* names to tensors of the outermost graph: the same, turned */
 
     struct om_doc_graph *g; /* at work */
     struct om_map makers;   /* of g: names to indices of nodes */
@@ -48,8 +59,12 @@ int fz_no_memory(struct fuse *f);
 
 /* ---- scope.c: names and who uses them ---- */
 
+/* uses.c; names are those that g sees */
 int fz_count_uses(struct fuse *f);
+void fz_forget_uses(struct fuse *f);
+int fz_define(struct fuse *f, om_sv name); /* g got it */
 uint32_t fz_uses(const struct fuse *f, om_sv name);
+uint32_t fz_turned_uses(const struct fuse *f, om_sv name);
 void fz_use(struct fuse *f, om_sv name, int by); /* of a name that was counted */
 int fz_enter(struct fuse *f, struct om_doc_graph *g);
 void fz_leave(struct fuse *f);
@@ -92,6 +107,8 @@ int fz_add_ints(struct fuse *f, const int64_t *v, size_t n, om_sv *name);
 
 /* The node of g that makes name, whatever it is. */
 struct om_doc_node *fz_maker(const struct fuse *f, om_sv name);
+/* The same, or one of a graph around g. */
+const struct om_doc_node *fz_maker_anywhere(const struct fuse *f, om_sv name);
 /* The node of g that makes name as its first output from at least one input, and is such an
  * operator of the default domain. */
 struct om_doc_node *fz_made_by(const struct fuse *f, om_sv name, const char *op);
@@ -144,6 +161,10 @@ fz_rule fz_layer_norm, fz_rms_norm, fz_skip_norm;
 fz_rule fz_trim; /* results of fused nodes that nobody reads */
 fz_rule fz_embed_layer_norm;
 fz_rule fz_attention;
+int fz_spread_rows(struct fuse *f); /* g: rows get the axes of their texts back (flat.c) */
+fz_rule fz_take_output;             /* a Reshape that changes nothing gives an output */
+/* The name of the matrix name, turned: its rows are columns. */
+int fz_turn(struct fuse *f, om_sv name, om_sv *out);
 fz_rule fz_gelu, fz_quick_gelu, fz_bias_gelu, fz_approximate_gelu;
 
 #endif

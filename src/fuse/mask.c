@@ -194,7 +194,7 @@ static bool eval_filled(struct fz_look_at_mask *k, const struct om_doc_node *n, 
 
 static bool eval(struct fz_look_at_mask *k, om_sv name, struct expr *e)
 {
-    const struct om_doc_node *const n = fz_maker(k->f, name);
+    const struct om_doc_node *const n = fz_maker_anywhere(k->f, name);
     const struct om_doc_tensor *const t = n ? NULL : fz_const(k->f, name);
     double v;
 

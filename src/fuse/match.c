@@ -23,6 +23,27 @@ struct om_doc_node *fz_maker(const struct fuse *f, om_sv name)
     return NULL;
 }
 
+static const struct om_doc_node *maker_in(const struct om_doc_graph *g, om_sv name)
+{
+    for (size_t i = g->nodes.len; i-- > 0;)
+        for (uint32_t k = 0; k < g->nodes.items[i].n_out; k++)
+            if (om_sv_eq(g->nodes.items[i].out[k], name))
+                return &g->nodes.items[i];
+    return NULL;
+}
+
+const struct om_doc_node *fz_maker_anywhere(const struct fuse *f, om_sv name)
+{
+    const struct om_doc_node *n = fz_maker(f, name);
+
+    for (const struct om_doc_graph *g = f->g; !n && name.len > 0 && g; g = g->parent)
+        if (om_doc_find_tensor(g, name))
+            return NULL;
+        else if (g != f->g)
+            n = maker_in(g, name);
+    return n;
+}
+
 struct om_doc_node *fz_made_by(const struct fuse *f, om_sv name, const char *op)
 {
     struct om_doc_node *const n = fz_maker(f, name);

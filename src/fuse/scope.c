@@ -8,60 +8,6 @@ int fz_no_memory(struct fuse *f)
     return om_fail(f->err, OM_E_NOMEM, "out of memory");
 }
 
-/* ---- uses ---- */
-
-static int count(struct fuse *f, om_sv name)
-{
-    uint32_t at;
-
-    if (name.len == 0)
-        return 0;
-    if (om_map_get(&f->uses, name, &at)) {
-        f->counts[at]++;
-        return 0;
-    }
-    if (!om_grow(&f->counts, &f->cap_counts, f->n_counts + 1, sizeof(*f->counts)) ||
-        om_map_put(&f->uses, name, (uint32_t)f->n_counts) < 0)
-        return fz_no_memory(f);
-    f->counts[f->n_counts++] = 1;
-    return 0;
-}
-
-static int count_graph(void *user, struct om_doc_graph *g, struct om_error *err)
-{
-    struct fuse *const f = user;
-
-    (void)err;
-    for (size_t i = 0; i < g->nodes.len; i++)
-        for (uint32_t k = 0; k < g->nodes.items[i].n_in; k++)
-            OM_TRY(count(f, g->nodes.items[i].in[k]));
-    for (size_t i = 0; i < g->outputs.len; i++)
-        OM_TRY(count(f, g->outputs.items[i].name));
-    return 0;
-}
-
-int fz_count_uses(struct fuse *f)
-{
-    om_map_release(&f->uses);
-    f->n_counts = 0;
-    return om_doc_walk(f->d->graph, count_graph, f, f->err);
-}
-
-uint32_t fz_uses(const struct fuse *f, om_sv name)
-{
-    uint32_t at;
-
-    return om_map_get(&f->uses, name, &at) ? f->counts[at] : 0;
-}
-
-void fz_use(struct fuse *f, om_sv name, int by)
-{
-    uint32_t at;
-
-    if (name.len > 0 && om_map_get(&f->uses, name, &at))
-        f->counts[at] += (uint32_t)by;
-}
-
 /* ---- a graph ---- */
 
 static int enter(struct fuse *f, struct om_doc_graph *g)
@@ -438,16 +384,20 @@ static void compact(struct om_doc_graph *g)
 
 void fz_sweep(struct fuse *f, struct om_doc_graph *g)
 {
+    struct om_doc_graph *const at_work = f->g;
+
     for (size_t i = g->nodes.len; i-- > 0;) {
         struct om_doc_node *const n = &g->nodes.items[i];
 
         for (uint32_t k = 0; k < n->n_attrs; k++)
             for (uint32_t j = 0; j < n->attrs[k].n_graphs; j++)
                 fz_sweep(f, n->attrs[k].graphs[j]);
+        f->g = g;
         if (is_unused(f, n))
             fz_kill(f, n);
     }
     compact(g);
+    f->g = at_work;
 }
 
 /* ---- clean: changes that are counted ---- */
@@ -505,22 +455,13 @@ int fz_new_name(struct fuse *f, const char *stem, om_sv *name)
     return note_name(f, *name);
 }
 
-/* Counted as used by nobody yet. */
-static bool declare(struct fuse *f, om_sv name)
-{
-    if (!om_grow(&f->counts, &f->cap_counts, f->n_counts + 1, sizeof(*f->counts)) ||
-        om_map_put(&f->uses, name, (uint32_t)f->n_counts) < 0)
-        return false;
-    f->counts[f->n_counts++] = 0;
-    return true;
-}
-
 om_sv fz_name(struct fuse *f, om_sv base, const char *what)
 {
     const char *const stem = om_arena_printf(f->d->arena, "%.*s/%s", OM_SV(base), what);
     om_sv name;
 
-    return stem && fz_new_name(f, stem, &name) == 0 && declare(f, name) ? name : (om_sv){ "", 0 };
+    return stem && fz_new_name(f, stem, &name) == 0 && fz_define(f, name) == 0 ? name
+                                                                               : (om_sv){ "", 0 };
 }
 
 int fz_add_ints(struct fuse *f, const int64_t *v, size_t n, om_sv *name)
