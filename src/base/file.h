@@ -51,6 +51,7 @@ struct om_out {
 
 /* name is a plain file name, dir an existing directory. Every other call may fail; then, as at any other time
  * before a successful commit, om_out_abort() removes the file. Messages name the final path. */
+#define OM_OUT_BUFFER (256u << 10)
 int om_out_open(struct om_out *o, const char *dir, const char *name, struct om_ctx *ctx, struct om_error *err);
 int om_out_write(struct om_out *o, const void *data, size_t len, struct om_error *err);
 /* Append len bytes of in from offset: copy_file_range where it works and pages line up, reads and writes elsewhere. */
@@ -61,6 +62,15 @@ int om_out_pad(struct om_out *o, uint64_t align, struct om_error *err); /* zeros
 int om_out_flush(struct om_out *o, struct om_error *err);               /* bytes reach the file, name stays hidden */
 int om_out_commit(struct om_out *o, bool durable, struct om_error *err); /* flush, [fsync], rename, close */
 void om_out_abort(struct om_out *o);                                     /* remove; accepts a zeroed value */
+/* An output that never gets a name: an unlinked file in TMPDIR, else /tmp. om_out_map() ends it: what was written, as a
+ * mapping, which om_file_unmap() releases. */
+int om_out_temp(struct om_out *o, struct om_error *err);
+int om_out_map(struct om_out *o, struct om_file *out, struct om_error *err);
+/* The same in pieces: the file; bytes appended to it; its mapping, which owns fd from then on. name: what messages
+ * call it. */
+int om_temp_open(int *fd, struct om_error *err);
+int om_temp_write(int fd, const uint8_t *p, size_t len, struct om_error *err);
+int om_temp_map(int fd, uint64_t size, om_sv name, struct om_file *out, struct om_error *err);
 /* Remove what a killed run left of dir/name; a file that another process is writing stays. Nothing there is fine. */
 void om_out_discard(const char *dir, const char *name);
 

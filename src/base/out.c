@@ -13,7 +13,7 @@
 
 /* One system call moves at most CHUNK bytes, so that progress shows and a cancel is seen soon.
  * Copies below SMALL are cheaper through the buffer than as a flush and a call of their own. */
-enum { BUFFER = 256 << 10, SMALL = 128 << 10, CHUNK = 32 << 20, PAGE = 4 << 10 };
+enum { BUFFER = OM_OUT_BUFFER, SMALL = 128 << 10, CHUNK = 32 << 20, PAGE = 4 << 10 };
 
 static int fail_errno(const struct om_out *o, const char *what, struct om_error *err)
 {

@@ -29,7 +29,7 @@ static int drain(struct sink *s, const uint8_t *p, size_t len, struct om_error *
         return om_fail(err, OM_E_FORMAT, "inflates to more than the %" PRIu64 " bytes it claims",
                        s->limit);
     s->crc = (uint32_t)crc32(s->crc, p, (uInt)len);
-    return om_ckpt_temp_write(s->fd, p, len, err);
+    return om_temp_write(s->fd, p, len, err);
 }
 
 static int run(z_stream *s, const uint8_t *src, uint64_t packed, uint8_t *buf, struct sink *sink,
@@ -86,10 +86,10 @@ int om_zip_inflate(const struct om_zip *z, const struct om_zip_member *m, struct
     if (m->size / RATIO_MAX > m->packed + RATIO_SLACK)
         return om_fail(err, OM_E_FORMAT, "claims to inflate from %" PRIu64 " to %" PRIu64 " bytes",
                        m->packed, m->size);
-    OM_TRY(om_ckpt_temp_open(&sink.fd, err));
+    OM_TRY(om_temp_open(&sink.fd, err));
     rc = inflate_to(z, m, &sink, err);
     if (rc == 0)
-        rc = om_ckpt_temp_map(sink.fd, sink.size, m->name, out, err);
+        rc = om_temp_map(sink.fd, sink.size, m->name, out, err);
     if (rc < 0)
         close(sink.fd);
     return rc;

@@ -24,12 +24,6 @@ int om_ckpt_index_names(struct om_ckpt *ck, struct om_error *err);
 int om_ckpt_open_shards(struct om_arena *a, const char *dir, const struct om_ckpt_layout *layout,
                         struct om_ckpt **out, struct om_error *err);
 
-/* An unlinked file in TMPDIR, else /tmp; bytes appended to it; its mapping, which owns fd from then
- * on. name: what messages call it. */
-int om_ckpt_temp_open(int *fd, struct om_error *err);
-int om_ckpt_temp_write(int fd, const uint8_t *p, size_t len, struct om_error *err);
-int om_ckpt_temp_map(int fd, uint64_t size, om_sv name, struct om_file *out, struct om_error *err);
-
 /* Before `git lfs pull`, a repository holds a text file in place of the weights. */
 bool om_ckpt_is_lfs_pointer(const struct om_file *f);
 #define OM_CKPT_LFS_TEXT "a Git LFS pointer, not the weights (\"git lfs pull\" fetches them)"

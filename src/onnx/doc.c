@@ -594,18 +594,65 @@ int om_doc_open(struct om_arena *a, const char *path, struct om_doc **out, struc
     return 0;
 }
 
+struct om_doc_made {
+    const struct om_doc_source *source;
+    struct om_file file;
+    struct om_doc_made *next;
+};
+
 void om_doc_close(struct om_doc *d)
 {
-    if (d)
-        om_onnx_close(d->file);
+    if (!d)
+        return;
+    for (struct om_doc_made *m = d->made; m; m = m->next)
+        om_file_unmap(&m->file);
+    d->made = NULL;
+    om_onnx_close(d->file);
 }
 
 /* --- tensors --- */
+
+/* What the source makes, mapped. */
+static int make_file(const struct om_doc_tensor *t, struct om_file *file, struct om_error *err)
+{
+    struct om_out out = OM_OUT_INIT;
+    int rc = om_out_temp(&out, err);
+
+    if (rc == 0)
+        rc = t->source->make(t->source, &out, err);
+    if (rc == 0 && out.pos != t->bytes)
+        rc = om_fail(err, OM_E_INTERNAL, "%" PRIu64 " bytes were made, expected %" PRIu64, out.pos,
+                     t->bytes);
+    if (rc == 0)
+        rc = om_out_map(&out, file, err);
+    om_out_abort(&out);
+    return om_wrap(err, rc, "tensor \"%.*s\"", OM_SV(t->name));
+}
+
+static int find_made(struct om_doc *d, const struct om_doc_tensor *t, struct om_file **file,
+                     struct om_error *err)
+{
+    struct om_doc_made *m = d->made;
+
+    while (m && m->source != t->source)
+        m = m->next;
+    if (!m) {
+        m = om_arena_alloc(d->arena, sizeof(*m));
+        if (!m)
+            return om_fail(err, OM_E_NOMEM, "out of memory");
+        *m = (struct om_doc_made){ .source = t->source, .file = OM_FILE_INIT, .next = d->made };
+        OM_TRY(make_file(t, &m->file, err));
+        d->made = m;
+    }
+    *file = &m->file;
+    return 0;
+}
 
 int om_doc_weight(struct om_doc *d, const struct om_doc_tensor *t, struct om_weight *out,
                   struct om_error *err)
 {
     const enum om_dtype dtype = om_dtype_from_onnx(t->type);
+    struct om_file *made = NULL;
 
     if (t->message.ptr)
         return om_onnx_read_tensor(d->file, t->message, true, out, err);
@@ -614,14 +661,17 @@ int om_doc_weight(struct om_doc *d, const struct om_doc_tensor *t, struct om_wei
         out->name = t->name;
         return 0;
     }
-    if (t->source || dtype == OM_DTYPE_NONE)
+    if (dtype == OM_DTYPE_NONE)
         return om_fail(err, OM_E_UNSUPPORTED, "tensor \"%.*s\" cannot be read", OM_SV(t->name));
+    if (t->source)
+        OM_TRY(find_made(d, t, &made, err));
     *out = (struct om_weight){ .name = t->name,
                                .dtype = dtype,
                                .src_dtype = dtype,
                                .rank = t->rank,
                                .dims = t->dims,
-                               .data = t->data,
+                               .file = made,
+                               .data = made ? made->data : t->data,
                                .bytes = t->bytes };
     return 0;
 }

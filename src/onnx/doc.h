@@ -29,7 +29,8 @@ enum om_doc_type {
     OM_DOC_INT2 = 26
 };
 
-/* Bytes that are made while they are written. make() writes all of them to out, in order. */
+/* Bytes that are made while they are written. make() writes all of them to out, in order; more than
+ * once where somebody reads the tensor before. */
 struct om_doc_source {
     int (*make)(const struct om_doc_source *s, struct om_out *out, struct om_error *err);
 };
@@ -114,6 +115,7 @@ struct om_doc {
     size_t n_functions; /* model-local functions, in rest */
     om_sv rest;
     struct om_onnx_file *file;
+    struct om_doc_made *made; /* tensors of sources that were read */
 };
 
 /* Subgraphs within subgraphs. */
@@ -207,8 +209,8 @@ int om_doc_clean(struct om_doc *d, struct om_error *err);
 
 /* ---- tensors ---- */
 
-/* The elements as a weight view; typed fields are decoded into the arena. Element types without an
- * enum om_dtype and tensors that are made are refused. */
+/* The elements as a weight view; typed fields are decoded into the arena, and what a source makes is
+ * made into a temporary file. Element types without an enum om_dtype are refused. */
 int om_doc_weight(struct om_doc *d, const struct om_doc_tensor *t, struct om_weight *out,
                   struct om_error *err);
 

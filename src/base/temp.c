@@ -1,4 +1,6 @@
-/* src/ckpt/temp.c: what cannot be mapped where it lies, as an unlinked temporary file. */
+/* src/base/temp.c: what cannot be mapped where it lies, as an unlinked temporary file. */
+#include "base/file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -6,9 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "ckpt/internal.h"
-
-int om_ckpt_temp_open(int *fd, struct om_error *err)
+int om_temp_open(int *fd, struct om_error *err)
 {
     const char *env = getenv("TMPDIR"), *dir = env && *env ? env : "/tmp";
     char path[4096];
@@ -25,7 +25,7 @@ int om_ckpt_temp_open(int *fd, struct om_error *err)
     return 0;
 }
 
-int om_ckpt_temp_write(int fd, const uint8_t *p, size_t len, struct om_error *err)
+int om_temp_write(int fd, const uint8_t *p, size_t len, struct om_error *err)
 {
     while (len > 0) {
         const ssize_t n = write(fd, p, len);
@@ -40,7 +40,7 @@ int om_ckpt_temp_write(int fd, const uint8_t *p, size_t len, struct om_error *er
     return 0;
 }
 
-int om_ckpt_temp_map(int fd, uint64_t size, om_sv name, struct om_file *out, struct om_error *err)
+int om_temp_map(int fd, uint64_t size, om_sv name, struct om_file *out, struct om_error *err)
 {
     struct om_file f = { .fd = fd, .size = size };
 
@@ -57,5 +57,32 @@ int om_ckpt_temp_map(int fd, uint64_t size, om_sv name, struct om_file *out, str
         f.data = p;
     }
     *out = f;
+    return 0;
+}
+
+int om_out_temp(struct om_out *o, struct om_error *err)
+{
+    struct om_out opened = OM_OUT_INIT;
+    int rc;
+
+    opened.path = strdup("temporary file");
+    opened.buf = malloc(OM_OUT_BUFFER);
+    rc = opened.path && opened.buf ? om_temp_open(&opened.fd, err)
+                                   : om_fail(err, OM_E_NOMEM, "out of memory");
+    if (!opened.path)
+        free(opened.buf);
+    if (rc < 0)
+        om_out_abort(&opened);
+    else
+        *o = opened;
+    return rc;
+}
+
+int om_out_map(struct om_out *o, struct om_file *out, struct om_error *err)
+{
+    OM_TRY(om_out_flush(o, err));
+    OM_TRY(om_temp_map(o->fd, o->pos, om_sv_str(o->path), out, err));
+    o->fd = -1; /* the mapping's now */
+    om_out_abort(o);
     return 0;
 }
