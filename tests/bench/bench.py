@@ -130,6 +130,8 @@ class Bench:
         self.cli = self.build / "optimum-cli"
         venv = os.environ.get("OPTIMUM_VENV")
         self.python = pathlib.Path(venv) / "bin/python" if venv else None
+        genai = os.environ.get("OPTIMUM_GENAI_VENV")
+        self.genai_python = pathlib.Path(genai) / "bin/python" if genai else None
         self.original_cli = pathlib.Path(venv) / "bin/optimum-cli" if venv else None
         self.table = Table()
 
@@ -480,6 +482,66 @@ def generation(bench, name):
     shutil.rmtree(out)
 
 
+def add_words(checkpoint, vocabulary):
+    """A tokenizer of words: the peer's builder wants one."""
+    words = {"type": "WordLevel", "vocab": {f"t{i}": i for i in range(vocabulary)}, "unk_token": "t0"}
+    tokenizer = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None,
+                 "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": None, "decoder": None, "model": words}
+    (checkpoint / "tokenizer.json").write_text(json.dumps(tokenizer))
+    (checkpoint / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
+
+
+def genai_model(bench, model):
+    """The directory that onnxruntime-genai's own builder makes of a checkpoint, once; None and a line that says why where it cannot."""
+    if bench.genai_python is None:
+        print("  skipped: OPTIMUM_GENAI_VENV names no environment with onnxruntime-genai, torch, transformers and onnx_ir")
+        return None
+    out = bench.dir / "genai" / model.name
+    if not (out / "model.onnx").exists():
+        print(f"building {model.name} with onnxruntime-genai", flush=True)
+        fresh(out)
+        copy = bench.dir / "out/words"
+        fresh(copy)
+        for file in model.iterdir():
+            (copy / file.name).symlink_to(file.resolve())
+        add_words(copy, json.loads((model / "config.json").read_text())["vocab_size"])
+        command = [bench.genai_python, "-m", "onnxruntime_genai.models.builder", "-i", copy, "-o", out, "-p", "int4", "-e", "cpu",
+                   "-c", bench.dir / "genai/cache"]
+        built = subprocess.run(command, capture_output=True, text=True)
+        shutil.rmtree(copy)
+        if built.returncode != 0:
+            shutil.rmtree(out)
+            print(f"  skipped: the builder failed: {built.stderr.strip().splitlines()[-1][:200]}")
+            return None
+    return out
+
+
+def four_bits(bench, name):
+    """Tokens of a 4-bit model beside onnxruntime-genai on the one that its own builder makes of the same checkpoint."""
+    model = bench.checkpoint(name)
+    out = bench.export_once(model, name, "--task", "text-generation-with-past", "--genai", "--quantize", "int4")
+    size = sum(f.stat().st_size for f in out.iterdir() if ".onnx" in f.name)
+    bench.table.head(f"Generation, Llama 0.5B in int4 ({size / MB:.0f} MB), one sequence")
+    call = lambda *command: json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    program, peer, length = bench.build / "tests/bench/generate", pathlib.Path(__file__).parent / "genai_peer.py", ("16", "64")
+    theirs = genai_model(bench, model)
+    rounds = []
+    for _ in range(3):
+        ours = call(program, out, *length)
+        both = call(bench.genai_python, peer, *length, out, theirs) if theirs else None
+        if both and both[str(out)]["ids"] != ours["ids"]:
+            sys.exit(f"{name}: onnxruntime-genai generates other ids than we from the same file")
+        rounds.append((ours["token"], *(both[str(d)]["token"] for d in (out, theirs) if both)))
+    figures = [statistics.median(column) for column in zip(*rounds)]
+    token = f"a token ({1 / figures[0]:.1f} tokens/s)"
+    if theirs:
+        bench.table.row(token, seconds(figures[0]), f"{seconds(figures[2])}  onnxruntime-genai", figures[0] / figures[2], 1.0, "x")
+        bench.table.row("our file in onnxruntime-genai", seconds(figures[1]), f"{seconds(figures[2])}  its own file", figures[1] / figures[2], 1.0, "x")
+    else:
+        bench.table.row(token, seconds(figures[0]))
+    shutil.rmtree(out)
+
+
 def questions(bench, model, data):
     """What the pipeline costs over the model alone, and how fast many questions are beside the original's pipeline."""
     out = bench.export_once(model, "pipeline", "--task", "question-answering")
@@ -560,6 +622,7 @@ def main(build, full_size):
     blocks(bench, "llama-0.5b-bf16-text-generation", "Llama 0.5B, a bfloat16 file (1002 MB) to 4 bits")
     torch_checkpoint(bench, "llama-0.5b-bf16-text-generation")
     generation(bench, "llama-0.5b-bf16-text-generation")
+    four_bits(bench, "llama-0.5b-bf16-text-generation")
     tokenizers(bench, pathlib.Path(full_size).parent / "tokenizers")
     questions(bench, model, pathlib.Path(full_size).parent)
     print(f"\n{bench.table.missed} limits missed (medians of {ROUNDS} interleaved runs)")

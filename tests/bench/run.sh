@@ -3,7 +3,8 @@
 #
 # Full-size checkpoints with made-up weights (tests/data/full-size) and exports of them are kept in BUILD/bench, about 4 GB, 8 GB
 # while it runs. When OPTIMUM_VENV names a virtual environment with optimum-onnx, its export of the same checkpoint is measured as well
-# (tests/interop makes one in BUILD/interop/venv, which is used when it is there).
+# (tests/interop makes one in BUILD/interop/venv, which is used when it is there). OPTIMUM_GENAI_VENV: the same with onnxruntime-genai and
+# what its model builder needs (torch, transformers, onnx_ir).
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
