@@ -9,7 +9,8 @@
 #define CONTEXT_DEFAULT 2048
 #define HEAD_MULTIPLE 8
 
-/* What onnxruntime-genai 0.18 calls the decoders that it runs. */
+/* What onnxruntime-genai 0.18 calls the decoders that it runs. (Its gpt2 has keys and values in one
+ * tensor, which GroupQueryAttention has not.) */
 static const struct {
     const char *model_type, *name;
 } types[] = {
@@ -53,9 +54,9 @@ int om_job_genai_check(struct om_job *job, struct om_error *err)
     if (!find_type(job->config.model_type))
         return om_fail(
             err, OM_E_UNSUPPORTED,
-            "onnxruntime-genai has no model type for \"%s\": --genai knows gemma, gemma2, "
-            "gemma3, granite, llama, mistral, nemotron, olmo, phi, phi3, qwen2, qwen3 and "
-            "smollm3",
+            "\"%s\" is none of the decoders that --genai knows, those that onnxruntime-genai "
+            "runs: gemma, gemma2, gemma3, granite, llama, mistral, nemotron, olmo, phi, phi3, "
+            "qwen2, qwen3, smollm3",
             job->config.model_type);
     if (job->sentence || job->arch.task->head != OM_HEAD_CAUSAL_LM ||
         job->arch.arch->kind != OM_ARCH_DECODER || !job->arch.past)
