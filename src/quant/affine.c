@@ -159,6 +159,22 @@ int om_affine_init(struct om_affine *a, const struct om_weight *w, struct om_err
     return 0;
 }
 
+int om_affine_by_axis(struct om_affine *a, uint32_t axis, struct om_error *err)
+{
+    const struct om_weight *const w = &a->weight;
+    size_t before = 1, after = 1;
+
+    if (w->strides)
+        return om_fail(err, OM_E_UNSUPPORTED, "tensor \"%.*s\" has permuted axes", OM_SV(w->name));
+    for (uint32_t i = 0; i < w->rank; i++)
+        *(i < axis ? &before : &after) *= i == axis ? 1 : (size_t)w->dims[i];
+    a->batch = before;
+    a->rows = (size_t)w->dims[axis];
+    a->cols = after;
+    a->steps = (struct om_affine_steps){ 0, 1, 0, a->rows };
+    return 0;
+}
+
 /* ---- measuring ---- */
 
 /* Extremes of n elements, and the largest bits of a magnitude, which tell infinities and NaN. */
@@ -297,10 +313,13 @@ int om_affine_measure(struct om_affine *a, struct om_error *err)
 {
     struct measure m = { .a = a, .l = lines_of(a) };
     const bool by_line = m.l.step_inner == 0;
-    struct extremes *const e = new_extremes(a->steps.n);
+    struct extremes *e;
     size_t blocks;
     int rc = 0;
 
+    if (a->measured)
+        return 0;
+    e = new_extremes(a->steps.n);
     m.per_block = by_line ? 1 : (m.l.n + BLOCKS - 1) / BLOCKS;
     blocks = m.per_block == 0 ? 0 : (m.l.n + m.per_block - 1) / m.per_block;
     m.all = new_extremes(by_line ? m.l.n : blocks * m.l.inner);
@@ -321,6 +340,7 @@ int om_affine_measure(struct om_affine *a, struct om_error *err)
             merge(&e[base + k], &m.all[i * m.l.inner + k]);
     }
     rc = finish_params(a, e, err);
+    a->measured = rc == 0;
 done:
     free(e);
     free(m.all);

@@ -45,12 +45,17 @@ struct om_affine {
     int8_t *zero;         /* bytes of the zero points, of the type */
     uint16_t *half_scale; /* scale as float16 bits, where half */
     struct om_affine_error error;
+    bool measured;
+    bool bound; /* something was made with the scales: they do not change any more */
     bool lstm; /* named in messages only */
 };
 
 /* Set weight and extents; target dims are those of w. */
 int om_affine_init(struct om_affine *a, const struct om_weight *w, struct om_error *err);
-/* Fill scale and zero from the weight. Infinities and NaN are refused by the weight's name. */
+/* A scale for each index of an axis. Permuted axes are refused. */
+int om_affine_by_axis(struct om_affine *a, uint32_t axis, struct om_error *err);
+/* Fill scale and zero from the weight, once. Infinities and NaN are refused by the weight's name.
+ */
 int om_affine_measure(struct om_affine *a, struct om_error *err);
 /* The om_doc_source of a: quantized bytes in target order. */
 int om_affine_make(const struct om_doc_source *s, struct om_out *out, struct om_error *err);

@@ -104,7 +104,8 @@ static void note_extremes(struct observer *o, size_t i, const float *x, size_t n
 
         lo = r->lo + part * (lo - r->lo);
         hi = r->hi + part * (hi - r->hi);
-        *r = (struct om_range){ r->name, lo, hi };
+        r->lo = lo;
+        r->hi = hi;
     } else {
         r->lo = OM_MIN(r->lo, lo);
         r->hi = OM_MAX(r->hi, hi);

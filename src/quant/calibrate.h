@@ -8,6 +8,7 @@
 struct om_range {
     om_sv name;
     float lo, hi; /* lo > hi: nothing was seen */
+    struct om_doc_graph *graph; /* that has the value */
 };
 
 /* Fill the ranges of n float32 values of the main graph by the method of the configuration.

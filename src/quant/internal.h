@@ -76,11 +76,27 @@ int om_quant_add_layer(struct om_quant_job *j, struct om_quant_layer layer);
  * products that the configuration wants. */
 int om_quant_fold_casts(struct om_quant_job *j);
 
+/* A bias as int32 with the scales of the products it is added to. */
+struct om_bias {
+    int32_t *q, *zero; /* n; scales of them */
+    float *scale;
+    size_t n, scales;
+    bool fits; /* false: it stays in float32 */
+};
+/* in: the scale of the activation, a: the weight, which is measured; its scales may grow so that
+ * the bias fits. */
+int om_bias_quantize(struct om_quant_job *j, const struct om_doc_tensor *t, float in, float beta,
+                     struct om_affine *a, struct om_bias *b);
+
 /* The methods: rewrite j->doc. */
+/* Gemm becomes MatMul and Add. */
+int om_quant_split_gemms(struct om_quant_job *j);
+int32_t om_quant_onnx_type(enum om_quant_type t);
 int om_quant_dynamic(struct om_quant_job *j);
 int om_quant_weight_only(struct om_quant_job *j);
 int om_quant_float16(struct om_quant_job *j);
 int om_quant_static(struct om_quant_job *j);
+int om_quant_qlinear(struct om_quant_job *j); /* static, QOperator */
 
 /* ---- configurations ---- */
 

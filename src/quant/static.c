@@ -10,7 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "quant/calibrate.h"
+#include "quant/ranges.h"
 
 enum kind { ACTIVATION, WEIGHT, SHARED };
 
@@ -43,6 +43,7 @@ struct bias {
 struct pass {
     struct om_quant_job *j;
     struct om_doc_graph *g;
+    struct om_ranges *ranges;
     struct om_map tensors; /* initializers to indices */
     struct mark *marks;
     size_t n_marks, cap_marks;
@@ -371,15 +372,14 @@ static int mark_nodes(struct pass *x)
 
 /* ---- parameters ---- */
 
-static struct om_affine_range range_of(const struct om_quant_config *c, bool weight)
+static struct om_affine_range range_of(const struct om_quant_config *c, enum kind kind)
 {
-    const enum om_quant_type type = weight ? c->weights_type : c->activations_type;
-    const bool symmetric =
-        weight || type == c->weights_type ? c->weights_symmetric : c->activations_symmetric;
+    const bool weight = kind == WEIGHT;
 
-    return (struct om_affine_range){ .is_signed = type == OM_QUANT_INT8,
-                                     .symmetric = weight ? symmetric : c->activations_symmetric,
-                                     .reduce = weight && c->reduce_range };
+    return (struct om_affine_range){
+        .is_signed = (weight ? c->weights_type : c->activations_type) == OM_QUANT_INT8,
+        .symmetric = weight ? c->weights_symmetric : c->activations_symmetric
+    };
 }
 
 static int measure_weight(struct pass *x, struct mark *m)
@@ -394,22 +394,12 @@ static int measure_weight(struct pass *x, struct mark *m)
     OM_TRY(om_doc_weight(j->doc, t, &w, j->err));
     w.name = m->name;
     OM_TRY(om_affine_init(a, &w, j->err));
-    a->range = range_of(j->config, m->kind == WEIGHT);
+    a->range = range_of(j->config, m->kind);
+    a->range.reduce = j->config->reduce_range;
+    a->range.symmetric = a->range.symmetric || m->axis >= 0; /* as the tool has it */
     a->want_error = j->want_errors;
-    if (m->axis >= 0) { /* as [before, channels, after] */
-        size_t before = 1, after = 1;
-
-        if (w.strides)
-            return om_fail(j->err, OM_E_UNSUPPORTED, "tensor \"%.*s\" has permuted axes",
-                           OM_SV(m->name));
-        for (uint32_t i = 0; i < t->rank; i++)
-            *(i < (uint32_t)m->axis ? &before : &after) *=
-                i == (uint32_t)m->axis ? 1 : (size_t)t->dims[i];
-        a->batch = before;
-        a->rows = (size_t)t->dims[m->axis];
-        a->cols = after;
-        a->steps = (struct om_affine_steps){ 0, 1, 0, a->rows };
-    }
+    if (m->axis >= 0)
+        OM_TRY(om_affine_by_axis(a, (uint32_t)m->axis, j->err));
     a->scale = om_arena_array(j->arena, OM_MAX(a->steps.n, 1), sizeof(*a->scale));
     a->zero = om_arena_array(j->arena, OM_MAX(a->steps.n, 1), sizeof(*a->zero));
     if (!a->scale || !a->zero)
@@ -418,61 +408,34 @@ static int measure_weight(struct pass *x, struct mark *m)
     return om_affine_measure(a, j->err);
 }
 
-static int collect_ranges(struct pass *x, const char *dir, const struct om_samples *samples,
-                          struct om_range **out, size_t *n)
+static int collect_ranges(struct pass *x)
 {
-    struct om_range *const r = om_arena_array(x->j->arena, x->n_marks + 1, sizeof(*r));
-
-    *n = 0;
-    if (!r)
-        return om_quant_no_memory(x->j);
     for (size_t i = 0; i < x->n_marks; i++)
-        if (!x->marks[i].tensor && x->marks[i].kind != SHARED)
-            r[(*n)++].name = x->marks[i].name;
-    *out = r;
-    return om_calibrate(x->j, samples, dir, r, *n);
+        if (!x->marks[i].gone && x->marks[i].kind != SHARED)
+            OM_TRY(om_ranges_want(x->ranges, x->g, x->marks[i].name));
+    return om_ranges_measure(x->ranges);
 }
 
-/* A Relu or Clip clamps its input to the range of its output. */
-static void adjust_ranges(const struct pass *x, struct om_range *ranges, size_t n)
+static int set_params(struct pass *x)
 {
-    for (size_t i = 0; i < x->g->nodes.len; i++) {
-        const struct om_doc_node *const node = &x->g->nodes.items[i];
-        struct om_range *in = NULL, *out = NULL;
-        uint32_t readers = 0;
+    const struct om_affine_range r = range_of(x->j->config, ACTIVATION);
 
-        if ((!om_sv_is(node->op, "Relu") && !om_sv_is(node->op, "Clip")) || !wants(x, node))
+    for (size_t i = 0; i < x->n_marks; i++) {
+        struct mark *const m = &x->marks[i];
+        const struct om_range *range;
+
+        if (m->gone || m->kind == SHARED)
             continue;
-        if (node->n_in == 0 || node->n_out == 0 ||
-            !om_map_get(&x->readers, node->in[0], &readers) || readers != 1)
+        if (m->tensor) {
+            OM_TRY(measure_weight(x, m));
             continue;
-        for (size_t k = 0; k < n; k++) {
-            in = om_sv_eq(ranges[k].name, node->in[0]) ? &ranges[k] : in;
-            out = om_sv_eq(ranges[k].name, node->out[0]) ? &ranges[k] : out;
         }
-        if (in && out && out->lo <= out->hi) {
-            in->lo = out->lo;
-            in->hi = out->hi;
-        }
+        range = om_ranges_find(x->ranges, x->g, m->name);
+        if (range)
+            om_affine_params(range->lo, range->hi, r, false, &m->scale, &m->zero);
+        else
+            m->gone = true; /* it never came */
     }
-}
-
-static int set_params(struct pass *x, const struct om_range *ranges, size_t n)
-{
-    const struct om_affine_range r = range_of(x->j->config, false);
-
-    for (size_t i = 0; i < n; i++) {
-        struct mark *const m = find_mark(x, ranges[i].name);
-
-        if (ranges[i].lo > ranges[i].hi) { /* it never came */
-            m->gone = true;
-            continue;
-        }
-        om_affine_params(ranges[i].lo, ranges[i].hi, r, false, &m->scale, &m->zero);
-    }
-    for (size_t i = 0; i < x->n_marks; i++)
-        if (x->marks[i].tensor && !x->marks[i].gone)
-            OM_TRY(measure_weight(x, &x->marks[i]));
     return 0;
 }
 
@@ -654,48 +617,31 @@ static int place_bias(struct pass *x, struct bias *b)
     struct om_quant_job *const j = x->j;
     const struct mark *const weight = find_mark(x, b->weight);
     const struct om_doc_tensor t = *find_tensor(x, b->name);
-    const size_t n = (size_t)t.bytes / sizeof(float);
-    struct om_weight w;
-    size_t scales;
-    float *scale, *values, in = 0;
-    int32_t *q, *zero;
+    struct om_bias made;
+    float in = 0;
     int64_t *dims;
     om_sv names[3];
 
     b->placed = true;
     b->out = b->name;
-    if (!scale_of(x, b->input, &in) || !weight || !weight->affine || t.rank != 1 || n == 0)
+    if (!scale_of(x, b->input, &in) || !weight || !weight->affine)
         return 0;
-    scales = weight->affine->steps.n;
-    if (scales != 1 && scales != n)
+    OM_TRY(om_bias_quantize(j, &t, in, b->beta, weight->affine, &made));
+    if (!made.fits)
         return 0;
-    OM_TRY(om_doc_weight(j->doc, &t, &w, j->err));
-    scale = om_arena_array(j->arena, scales, sizeof(*scale));
-    values = om_arena_array(j->arena, n, sizeof(*values));
-    q = om_arena_array(j->arena, n, sizeof(*q));
-    zero = om_arena_array(j->arena, scales, sizeof(*zero));
     dims = om_arena_alloc(j->arena, sizeof(*dims));
-    if (!scale || !values || !q || !zero || !dims)
+    if (!dims)
         return om_quant_no_memory(j);
-    om_affine_load(&w, 0, n, values);
-    for (size_t i = 0; i < scales; i++)
-        scale[i] = in * weight->affine->scale[i] * b->beta;
-    for (size_t i = 0; i < n; i++) {
-        const double v = rint((double)values[i] / (double)scale[scales == 1 ? 0 : i]);
-
-        if (!(v >= INT_MIN && v <= INT_MAX))
-            return 0;
-        q[i] = (int32_t)v;
-    }
-    *dims = (int64_t)scales;
+    *dims = (int64_t)made.scales;
     names[0] = text(x, b->name, "_quantized", 0);
     names[1] = text(x, b->name, "_quantized_scale", 0);
     names[2] = text(x, b->name, "_quantized_zero_point", 0);
-    OM_TRY(add_tensor(x, names[0], OM_Q_I32, 1, t.dims, n * 4, q, NULL));
-    OM_TRY(add_tensor(x, names[1], OM_Q_F32, 1, dims, scales * 4, scale, NULL));
-    OM_TRY(add_tensor(x, names[2], OM_Q_I32, scales > 1, dims, scales * 4, zero, NULL));
+    OM_TRY(add_tensor(x, names[0], OM_Q_I32, 1, t.dims, made.n * 4, made.q, NULL));
+    OM_TRY(add_tensor(x, names[1], OM_Q_F32, 1, dims, made.scales * 4, made.scale, NULL));
+    OM_TRY(
+        add_tensor(x, names[2], OM_Q_I32, made.scales > 1, dims, made.scales * 4, made.zero, NULL));
     return add_node(x, "DequantizeLinear", text(x, b->name, "_DequantizeLinear", 0), names[0],
-                    names[1], names[2], b->out, scales > 1 ? 0 : -1);
+                    names[1], names[2], b->out, made.scales > 1 ? 0 : -1);
 }
 
 /* A value that is quantized for its readers alone: others may have it as it is. */
@@ -840,34 +786,22 @@ static int prepare(struct pass *x)
 
 static int run(struct pass *x)
 {
-    struct om_quant_job *const j = x->j;
-    struct om_range *ranges = NULL;
-    size_t n = 0;
-
+    OM_TRY(om_ranges_init(x->ranges, x->j));
     OM_TRY(prepare(x));
     OM_TRY(mark_nodes(x));
-    OM_TRY(collect_ranges(x, j->dir, j->samples, &ranges, &n));
-    adjust_ranges(x, ranges, n);
-    OM_TRY(set_params(x, ranges, n));
+    OM_TRY(collect_ranges(x));
+    OM_TRY(set_params(x));
     OM_TRY(bypass_removed(x));
     return rewrite_graph(x);
 }
 
-int om_quant_static(struct om_quant_job *j)
+static int write_pairs(struct om_quant_job *j)
 {
-    struct pass x = { .j = j, .g = j->doc->graph };
-    int rc;
+    struct om_ranges ranges = { .j = j };
+    struct pass x = { .j = j, .g = j->doc->graph, .ranges = &ranges };
+    const int rc = run(&x);
 
-    if (j->config->format != OM_QUANT_QDQ)
-        return om_fail(j->err, OM_E_UNSUPPORTED,
-                       "static quantization is written in the format QDQ, not QOperator");
-    if (!j->samples)
-        return om_fail(j->err, OM_E_USAGE, "static quantization needs a calibration");
-    if (om_doc_opset(j->doc, "") < 13)
-        return om_fail(j->err, OM_E_UNSUPPORTED,
-                       "opset %" PRId64 ": QuantizeLinear and DequantizeLinear need 13",
-                       om_doc_opset(j->doc, ""));
-    rc = run(&x);
+    om_ranges_release(&ranges);
     om_map_release(&x.tensors);
     om_map_release(&x.by_name);
     om_map_release(&x.bias_by_name);
@@ -877,4 +811,17 @@ int om_quant_static(struct om_quant_job *j)
     free(x.marks);
     free(x.biases);
     return rc;
+}
+
+int om_quant_static(struct om_quant_job *j)
+{
+    const int64_t opset = om_doc_opset(j->doc, ""), least = j->config->per_channel ? 13 : 10;
+
+    if (!j->samples)
+        return om_fail(j->err, OM_E_USAGE, "static quantization needs a calibration");
+    if (opset < least)
+        return om_fail(j->err, OM_E_UNSUPPORTED,
+                       "opset %" PRId64 ": QuantizeLinear and DequantizeLinear need %" PRId64,
+                       opset, least);
+    return j->config->format == OM_QUANT_QDQ ? write_pairs(j) : om_quant_qlinear(j);
 }

@@ -13,7 +13,9 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import numpy_helper
+from onnxruntime.quantization import QuantFormat, QuantType
 from onnxruntime.quantization.calibrate import CalibrationDataReader, MinMaxCalibrater
+from onnxruntime.quantization.registry import QLinearOpsRegistry
 from safetensors.numpy import load_file, save_file
 from onnxruntime.capi import _pybind_state
 from onnxruntime.quantization.matmul_bnb4_quantizer import MatMulBnb4Quantizer
@@ -24,6 +26,7 @@ from common import CLI, DATA, Report, checkpoint, export, onnx_files, scratch
 
 TASKS = ["bert/text-classification", "distilbert/question-answering", "gpt2/text-generation-with-past",
          "llama/text-generation-with-past", "t5/text2text-generation-with-past"]
+STATIC_TASKS = ["bert/text-classification", "distilbert/question-answering", "gpt2/text-generation-with-past"]
 SEEDS = ["attention", "conv", "lstm", "mixed"]
 PRESETS = [("avx2", False, False), ("arm64", True, False), ("avx512", True, True), ("avx512_vnni", False, False)]
 
@@ -90,14 +93,55 @@ def same_config(preset, file, directory):
     assert texts[0] == texts[1], texts[1]
 
 
-def static_against_optimum(file, preset, per_channel, directory):
-    """Min-max ranges over the same samples: the same file."""
+# How a static configuration differs from that of a preset.
+STATIC = {
+    "QDQ": {},
+    "QDQ per channel": {"per_channel": True},
+    "QDQ reduced": {"reduce_range": True, "per_channel": True},
+    "QDQ symmetric": {"activations_symmetric": True, "activations_dtype": QuantType.QInt8},
+    "QDQ uint8": {"weights_dtype": QuantType.QUInt8, "weights_symmetric": False},
+    "QDQ uint8 per channel": {"weights_dtype": QuantType.QUInt8, "weights_symmetric": False, "per_channel": True},
+    "QOperator": {"format": QuantFormat.QOperator},
+    "QOperator per channel": {"format": QuantFormat.QOperator, "per_channel": True},
+    "QOperator reduced": {"format": QuantFormat.QOperator, "per_channel": True, "reduce_range": True},
+    "QOperator symmetric": {"format": QuantFormat.QOperator, "activations_symmetric": True, "activations_dtype": QuantType.QInt8},
+    "QOperator uint8": {"format": QuantFormat.QOperator, "weights_dtype": QuantType.QUInt8, "weights_symmetric": False},
+    "QOperator int8, uneven": {"format": QuantFormat.QOperator, "weights_symmetric": False, "per_channel": True},
+}
+
+
+def static_config(preset, per_channel=False, changes=None):
     config = getattr(AutoQuantizationConfig, preset)(per_channel=per_channel, **({} if preset == "tensorrt" else {"is_static": True}))
+    for key, value in (changes or {}).items():
+        setattr(config, key, value)
+    if config.format == QuantFormat.QOperator:
+        config.operators_to_quantize = list(QLinearOpsRegistry)
+    return config
+
+
+def samples_of(file):
+    """Made-up inputs of one length."""
     rng = np.random.default_rng(0)
-    shape = (1, 12)
-    samples = [{"input_ids": rng.integers(0, 90, shape), "attention_mask": np.ones(shape, np.int64),
-                "token_type_ids": np.zeros(shape, np.int64)} for _ in range(4)]
-    directory = pathlib.Path(directory)
+    sizes = {"batch_size": 1, "sequence_length": 12, "past_sequence_length": 4, "total_sequence_length": 16,
+             "past_sequence_length + sequence_length": 16}
+    samples = [{} for _ in range(4)]
+    for i in onnx.load(file, load_external_data=False).graph.input:
+        shape = [d.dim_value or sizes[d.dim_param] for d in i.type.tensor_type.shape.dim]
+        for sample in samples:
+            if i.type.tensor_type.elem_type == onnx.TensorProto.FLOAT:
+                sample[i.name] = rng.standard_normal(shape).astype(np.float32)
+            elif "mask" in i.name:
+                sample[i.name] = np.ones(shape, np.int64)
+            elif "position" in i.name:
+                sample[i.name] = np.arange(4, 16).reshape(shape)
+            else:
+                sample[i.name] = rng.integers(0, 2 if "type" in i.name else 90, shape)
+    return samples
+
+
+def static_against_optimum(file, config, directory):
+    """Min-max ranges over the same samples: the same file."""
+    samples, directory = samples_of(file), pathlib.Path(directory)
     save_file({f"{k}.{i}": v for i, s in enumerate(samples) for k, v in s.items()}, directory / "samples.safetensors")
 
     class Reader(CalibrationDataReader):
@@ -118,6 +162,48 @@ def static_against_optimum(file, preset, per_channel, directory):
             "-o", directory / "ours")
     name = f"{file.stem}_quantized.onnx"
     return same_files(str(directory / "ours" / name), str(directory / "theirs" / name))
+
+
+def write_convolutions(directory):
+    """A model with what static quantization knows beyond text models."""
+    rng = np.random.default_rng(7)
+    helper, value = onnx.helper, onnx.helper.make_tensor_value_info
+    weights = {"w1": (8, 3, 3, 3), "b1": (8,), "w2": (8, 8, 3, 3), "b2": (8,), "w3": (8, 1, 3, 3), "fc": (5, 16), "fcb": (5,),
+               "fc2": (5, 4), "scale": (8, 1, 1)}
+    tensors = [numpy_helper.from_array(rng.standard_normal(s).astype(np.float32) * 0.3, n) for n, s in weights.items()]
+    constants = {"zero": np.float32(0), "six": np.float32(6), "pads": np.int64([0, 0, 1, 1, 0, 0, 1, 1]), "half": np.float32(0.5),
+                 "scales": np.float32([1, 1, 2, 2]), "last": np.int64([2, 3]), "halves": np.int64([4, 4])}
+    tensors += [numpy_helper.from_array(v, n) for n, v in constants.items()]
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["x", "w1", "b1"], ["c1"], "conv1", pads=[1, 1, 1, 1]),
+        node("Relu", ["c1"], ["r1"], "relu1"),
+        node("MaxPool", ["r1"], ["m1"], "pool", kernel_shape=[2, 2], strides=[2, 2]),
+        node("Pad", ["m1", "pads"], ["p1"], "pad"),
+        node("Conv", ["p1", "w2", "b2"], ["c2"], "conv2"),
+        node("Clip", ["c2", "zero", "six"], ["k2"], "clip"),
+        node("Add", ["k2", "m1"], ["a1"], "add"),
+        node("Conv", ["a1", "w3"], ["c3"], "depthwise", group=8, pads=[1, 1, 1, 1]),
+        node("LeakyRelu", ["c3"], ["l3"], "leaky", alpha=0.2),
+        node("Mul", ["l3", "scale"], ["u3"], "mul"),
+        node("Sigmoid", ["u3"], ["s3"], "sigmoid"),
+        node("Resize", ["s3", "", "scales"], ["z3"], "resize", mode="nearest"),
+        node("AveragePool", ["z3"], ["v3"], "average", kernel_shape=[2, 2], strides=[2, 2]),
+        node("Pad", ["v3", "pads", "half"], ["p3"], "pad_half"),
+        node("Transpose", ["p3"], ["t3"], "transpose", perm=[0, 1, 3, 2]),
+        node("Split", ["t3", "halves"], ["h1", "h2"], "split", axis=1),
+        node("Concat", ["h2", "h1", "t3"], ["cat"], "concat", axis=1),
+        node("GlobalAveragePool", ["cat"], ["g"], "global"),
+        node("Squeeze", ["g", "last"], ["q"], "squeeze"),
+        node("Flatten", ["q"], ["f"], "flatten"),
+        node("Gemm", ["f", "fc", "fcb"], ["y1"], "gemm", transB=1),
+        node("MatMul", ["y1", "fc2"], ["y2"], "matmul"),
+        node("Softmax", ["y2"], ["y"], "softmax"),
+    ]
+    graph = helper.make_graph(nodes, "g", [value("x", 1, [1, 3, 8, 8])], [value("y", 1, [1, 4]), value("y1", 1, [1, 5])], tensors)
+    file = pathlib.Path(directory) / "convolutions.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), file)
+    return file
 
 
 def static_embeddings(model, preset, least):
@@ -265,8 +351,19 @@ def main(minilm):
         export(checkpoint("bert/text-classification", directory), out, "--task", "text-classification")
         for preset, per_channel in (("avx512_vnni", False), ("avx512_vnni", True), ("tensorrt", False)):
             with scratch() as work:
-                report.check(f"static, {preset}, per channel {per_channel}", static_against_optimum, out / "model.onnx", preset,
-                             per_channel, work)
+                report.check(f"static, {preset}, per channel {per_channel}", static_against_optimum, out / "model.onnx",
+                             static_config(preset, per_channel), work)
+    with scratch() as directory:
+        files = [write_convolutions(directory)]
+        for task in STATIC_TASKS:
+            out = pathlib.Path(directory) / task.replace("/", "-")
+            export(checkpoint(task.removesuffix("-with-past"), directory), out, "--task", task.split("/")[1])
+            files.append(out / "model.onnx")
+        for file in files:
+            for name, changes in STATIC.items():
+                with scratch() as work:
+                    report.check(f"static, {file.parent.name} {file.name}, {name}", static_against_optimum, file,
+                                 static_config("avx512_vnni", changes=changes), work)
     for preset, least in (("avx2", 0.99), ("avx512_vnni", 0.99), ("tensorrt", 0.98)):
         report.check(f"MiniLM {preset}, static, calibrated on texts", static_embeddings, minilm, preset, least)
     for bits in (4, 8):

@@ -9,11 +9,14 @@ for method in minmax entropy percentile; do
     $CLI onnxruntime quantize -q --onnx_model onnx -c static.json --calibration_method $method -o $method
 done
 $CLI inspect minmax/model_quantized.onnx | sed -n '/operators/,/^$/p'
+echo "--- in the format QOperator"
+sed -e 's/"QDQ"/"QOperator"/' -e '/operators_to_quantize/,/\]/d' static.json >qoperator.json
+$CLI onnxruntime quantize -q --onnx_model onnx -c qoperator.json -o qoperator
+grep -c '"QOperator"' qoperator/ort_config.json
+$CLI inspect qoperator/model_quantized.onnx | sed -n '/operators/,/^$/p'
 echo "--- refused"
 status $CLI onnxruntime quantize -q --onnx_model onnx --tensorrt --calibration_texts nothing.jsonl -o no
 echo '["a"]' >bad.jsonl
 status $CLI onnxruntime quantize -q --onnx_model onnx --tensorrt --calibration_texts bad.jsonl --calibration_tensors x -o no
 status $CLI onnxruntime quantize -q --onnx_model onnx --tensorrt --calibration_tensors ckpt/model.safetensors -o no
-sed -e 's/"QDQ"/"QOperator"/' static.json >qoperator.json
-status $CLI onnxruntime quantize -q --onnx_model onnx -c qoperator.json -o no
 ls -A no
