@@ -38,6 +38,7 @@ pipelines()
 suite rules "$here/rules/run.sh" "$build"
 suite unit "$build/tests/unit"
 suite golden "$build/tests/golden/test_golden"
+suite optimized "$build/tests/golden/test_optimize"
 suite checkpoints "$build/tests/golden/test_checkpoints"
 suite tokenizers "$build/tests/golden/test_tokenizers"
 suite pipelines-as-filters python3 "$here/golden/pipeline_filter.py" "$build"

@@ -1,9 +1,12 @@
 /* tests/golden/golden.c: see golden.h. */
+#include <math.h>
+
 #include "tests/golden/golden.h"
 
 #include <ctype.h>
 #include <stdlib.h>
 
+#include "base/half.h"
 #include "base/json.h"
 
 static int no_memory(struct om_error *err)
@@ -403,4 +406,34 @@ int golden_cases_of(struct om_arena *a, const struct golden_cases *c, const char
     *out = list;
     *n = len;
     return 0;
+}
+
+/* ---- values ---- */
+
+static double element(const struct om_tensor *t, int64_t i)
+{
+    switch (t->dtype) {
+    case OM_F16:
+        return om_f16_to_f32(((const uint16_t *)t->data)[i]);
+    case OM_BF16:
+        return om_bf16_to_f32(((const uint16_t *)t->data)[i]);
+    case OM_F32:
+        return ((const float *)t->data)[i];
+    case OM_I64:
+        return (double)((const int64_t *)t->data)[i];
+    default:
+        return NAN;
+    }
+}
+
+double golden_difference(const struct om_tensor *got, const struct om_tensor *want, int64_t n)
+{
+    double diff = 0.0, size = 0.0;
+
+    for (int64_t i = 0; i < n; i++) {
+        const double d = fabs(element(got, i) - element(want, i));
+        diff = isnan(d) ? INFINITY : fmax(diff, d);
+        size = fmax(size, fabs(element(want, i)));
+    }
+    return size > 0.0 ? diff / size : diff;
 }

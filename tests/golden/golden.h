@@ -83,4 +83,8 @@ int golden_cases_of(struct om_arena *a, const struct golden_cases *c, const char
                     struct golden_case **out, size_t *n, struct om_error *err);
 void golden_cases_close(struct golden_cases *c); /* accepts a zeroed value */
 
+/* The largest difference of n elements, relative to the largest magnitude of want; NaN is
+ * infinitely far. */
+double golden_difference(const struct om_tensor *got, const struct om_tensor *want, int64_t n);
+
 #endif

@@ -132,35 +132,6 @@ static void check_ports(struct trial *t, const struct om_graph *g, const char *k
 
 /* ---- values ---- */
 
-static double element(const struct om_tensor *t, int64_t i)
-{
-    switch (t->dtype) {
-    case OM_F16:
-        return om_f16_to_f32(((const uint16_t *)t->data)[i]);
-    case OM_BF16:
-        return om_bf16_to_f32(((const uint16_t *)t->data)[i]);
-    case OM_F32:
-        return ((const float *)t->data)[i];
-    case OM_I64:
-        return (double)((const int64_t *)t->data)[i];
-    default:
-        return NAN;
-    }
-}
-
-/* The largest difference relative to the largest magnitude of want; NaN is infinitely far. */
-static double difference(const struct om_tensor *got, const struct om_tensor *want, int64_t n)
-{
-    double diff = 0.0, size = 0.0;
-
-    for (int64_t i = 0; i < n; i++) {
-        const double d = fabs(element(got, i) - element(want, i));
-        diff = isnan(d) ? INFINITY : fmax(diff, d);
-        size = fmax(size, fabs(element(want, i)));
-    }
-    return size > 0.0 ? diff / size : diff;
-}
-
 static const struct om_tensor *find_tensor(const struct om_tensor *list, size_t n, const char *name)
 {
     for (size_t i = 0; i < n; i++)
@@ -190,7 +161,7 @@ static void check_value(struct trial *t, const struct golden_case *c, const stru
     }
     if (!om_count(want->dims, want->rank, &n))
         return;
-    d = difference(got, want, n);
+    d = golden_difference(got, want, n);
     t->worst = fmax(t->worst, d);
     if (!(d <= tolerance(t->compute)))
         fail(t, "case %s: output \"%s\" differs by %g of its size", c->id, want->name, d);
