@@ -6,13 +6,19 @@
 #include "base/base.h"
 #include "test.h"
 
-enum { FUSE_EMBED = 16 }; /* with embeddings fused */
+enum {
+    FUSE_EMBED = 16, /* with embeddings fused */
+    FUSE_NO_ATTENTION = 32,
+    FUSE_HEADS = 64,  /* use_multi_head_attention */
+    FUSE_INDEX = 128, /* use_mask_index; values are not compared, nor with the next one */
+    FUSE_NO_MASK = 256,
+};
 
 struct fuse_case {
     const char *name, *text; /* graph_text.h; symbols are B, S and P, of which P may be 0 */
     const char *op;          /* is counted afterwards; NULL: all nodes are */
     size_t count;
-    int level; /* 1, 2, 3: O1, O2, O3; and FUSE_EMBED */
+    int level; /* 1, 2, 3: O1, O2, O3; and FUSE_... */
     int opset;
 };
 
