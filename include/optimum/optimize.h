@@ -36,11 +36,19 @@ struct om_optimize_config {
     bool use_mask_index;           /* ... or as the number of tokens of every text: padding is on
                                     * the right then */
     bool no_attention_mask;        /* masks are left out: there is no padding then */
+
+    /* Of diffusion models and of GPUs other than CUDA's: kept for ort_config.json, nothing here
+     * depends on them. */
+    bool disable_bias_add, disable_bias_splitgelu, disable_nhwc_conv, disable_packed_qkv;
+    bool disable_skip_group_norm, disable_shape_inference;
+    bool disable_group_norm, disable_packed_kv; /* true unless asked for */
+    bool enable_gemm_fast_gelu, use_group_norm_channels_first;
 };
-#define OM_OPTIMIZE_CONFIG_INIT                                                              \
-    {                                                                                        \
-        .struct_size = sizeof(struct om_optimize_config), .optimization_level = 1,           \
-        .enable_transformers_specific_optimizations = true, .disable_embed_layer_norm = true \
+#define OM_OPTIMIZE_CONFIG_INIT                                                               \
+    {                                                                                         \
+        .struct_size = sizeof(struct om_optimize_config), .optimization_level = 1,            \
+        .enable_transformers_specific_optimizations = true, .disable_embed_layer_norm = true, \
+        .disable_group_norm = true, .disable_packed_kv = true                                 \
     }
 
 /* The configuration of "O1", "O2", "O3" or "O4" (AutoOptimizationConfig). O1: no fusions; O2: the

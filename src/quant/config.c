@@ -216,13 +216,45 @@ static int wrong_kind(const char *key, const char *expected, const struct om_jso
                    expected);
 }
 
-static int read_flag(const struct om_json *q, const char *key, bool *out, struct om_error *err)
+int om_quant_read_flag(const struct om_json *q, const char *key, bool *out, struct om_error *err)
 {
     const struct om_json *const v = om_json_get(q, key);
 
     if (om_json_kind(v) == OM_JSON_NULL || om_json_bool(v, out))
         return 0;
     return wrong_kind(key, "true or false", v, err);
+}
+
+int om_quant_read_files(const struct om_json *doc, bool *external, struct om_error *err)
+{
+    bool one = true;
+
+    OM_TRY(om_quant_read_flag(doc, "use_external_data_format", external, err));
+    OM_TRY(om_quant_read_flag(doc, "one_external_file", &one, err));
+    return one || !*external ? 0
+                             : om_fail(err, OM_E_UNSUPPORTED,
+                                       "\"one_external_file\" is false: the tensors of a model go "
+                                       "to one file");
+}
+
+int om_quant_check_keys(const struct om_json *q, const char *const *known, struct om_error *err)
+{
+    struct om_json_iter it = { .state = NULL };
+
+    while (om_json_next(q, &it)) {
+        const char *nearest;
+        bool found = false;
+
+        for (size_t i = 0; known[i] && !found; i++)
+            found = om_sv_is(it.key, known[i]);
+        if (found)
+            continue;
+        nearest = om_sv_nearest(it.key, known);
+        return om_fail(err, OM_E_CONFIG, "unknown key \"%.*s\"%s%s%s", OM_SV(it.key),
+                       nearest ? "; did you mean \"" : "", nearest ? nearest : "",
+                       nearest ? "\"?" : "");
+    }
+    return 0;
 }
 
 static int read_list(struct om_arena *a, const struct om_json *q, const char *key,
@@ -300,27 +332,82 @@ static const char *const numbers_names[] = {
     [OM_QUANT_INTEGERS] = "integers", [OM_QUANT_FP4] = "fp4", [OM_QUANT_NF4] = "nf4", NULL
 };
 
+static const char *const own_keys[] = { "accuracy_level",
+                                        "bits",
+                                        "block_size",
+                                        "convert_io",
+                                        "method",
+                                        "nodes_to_exclude",
+                                        "nodes_to_quantize",
+                                        "numbers",
+                                        "op_block_list",
+                                        "rest_float16",
+                                        "search",
+                                        "symmetric",
+                                        NULL };
+
 /* The methods that Optimum lacks. */
 static int read_own(struct om_arena *a, const struct om_json *q, struct om_quant_config *c,
                     struct om_error *err)
 {
     int method = 0, search = c->search, numbers = c->numbers;
 
+    OM_TRY(om_quant_check_keys(q, own_keys, err));
     OM_TRY(read_choice(q, "method", own_methods, &method, err));
     c->method = method == 0 ? OM_QUANT_WEIGHT_ONLY : OM_QUANT_FLOAT16;
     OM_TRY(read_list(a, q, "nodes_to_quantize", &c->nodes_to_quantize, err));
     OM_TRY(read_list(a, q, "nodes_to_exclude", &c->nodes_to_exclude, err));
     OM_TRY(read_list(a, q, "op_block_list", &c->op_block_list, err));
-    OM_TRY(read_flag(q, "convert_io", &c->convert_io, err));
+    OM_TRY(om_quant_read_flag(q, "convert_io", &c->convert_io, err));
     OM_TRY(read_int(q, "bits", &c->bits, err));
     OM_TRY(read_int(q, "block_size", &c->block_size, err));
     OM_TRY(read_int(q, "accuracy_level", &c->accuracy_level, err));
-    OM_TRY(read_flag(q, "symmetric", &c->symmetric, err));
-    OM_TRY(read_flag(q, "rest_float16", &c->rest_float16, err));
+    OM_TRY(om_quant_read_flag(q, "symmetric", &c->symmetric, err));
+    OM_TRY(om_quant_read_flag(q, "rest_float16", &c->rest_float16, err));
     OM_TRY(read_choice(q, "search", search_names, &search, err));
     OM_TRY(read_choice(q, "numbers", numbers_names, &numbers, err));
     c->search = (enum om_quant_search)search;
     c->numbers = (enum om_quant_numbers)numbers;
+    return 0;
+}
+
+static const char *const int8_keys[] = { "activations_dtype",
+                                         "activations_symmetric",
+                                         "constant_weights",
+                                         "format",
+                                         "is_static",
+                                         "mode",
+                                         "nodes_to_exclude",
+                                         "nodes_to_quantize",
+                                         "operators_to_quantize",
+                                         "per_channel",
+                                         "qdq_add_pair_to_weight",
+                                         "qdq_dedicated_pair",
+                                         "qdq_float_output_operators",
+                                         "qdq_float_readers",
+                                         "qdq_op_type_per_channel_support_to_axis",
+                                         "reduce_range",
+                                         "weights_dtype",
+                                         "weights_symmetric",
+                                         NULL };
+
+/* Optimum's table has one entry, which is what is done anyway; no other is known. */
+static int check_axes(const struct om_json *q, struct om_error *err)
+{
+    static const char key[] = "qdq_op_type_per_channel_support_to_axis";
+    struct om_json_iter it = { .state = NULL };
+    const struct om_json *const axes = om_json_get(q, key);
+
+    if (om_json_kind(axes) != OM_JSON_NULL && om_json_kind(axes) != OM_JSON_OBJECT)
+        return wrong_kind(key, "an object", axes, err);
+    while (om_json_next(axes, &it)) {
+        int64_t axis = 0;
+
+        if (!om_sv_is(it.key, "MatMul") || !om_json_i64(it.value, &axis) || axis != 1)
+            return om_fail(err, OM_E_UNSUPPORTED,
+                           "\"%s\" has \"%.*s\": only MatMul is known there, with axis 1", key,
+                           OM_SV(it.key));
+    }
     return 0;
 }
 
@@ -332,7 +419,9 @@ static int read_quantization(struct om_arena *a, const struct om_json *q, struct
 
     if (om_json_get(q, "method"))
         return read_own(a, q, c, err);
-    OM_TRY(read_flag(q, "is_static", &is_static, err));
+    OM_TRY(om_quant_check_keys(q, int8_keys, err));
+    OM_TRY(check_axes(q, err));
+    OM_TRY(om_quant_read_flag(q, "is_static", &is_static, err));
     format = is_static ? OM_QUANT_QDQ : OM_QUANT_QOPERATOR;
     mode = is_static;
     OM_TRY(read_choice(q, "format", format_names, &format, err));
@@ -347,16 +436,16 @@ static int read_quantization(struct om_arena *a, const struct om_json *q, struct
     c->format = (enum om_quant_format)format;
     c->activations_type = (enum om_quant_type)activations;
     c->weights_type = (enum om_quant_type)weights;
-    OM_TRY(read_flag(q, "activations_symmetric", &c->activations_symmetric, err));
-    OM_TRY(read_flag(q, "weights_symmetric", &c->weights_symmetric, err));
-    OM_TRY(read_flag(q, "per_channel", &c->per_channel, err));
-    OM_TRY(read_flag(q, "reduce_range", &c->reduce_range, err));
-    OM_TRY(read_flag(q, "qdq_add_pair_to_weight", &c->add_pair_to_weight, err));
-    OM_TRY(read_flag(q, "qdq_dedicated_pair", &c->dedicated_pair, err));
+    OM_TRY(om_quant_read_flag(q, "activations_symmetric", &c->activations_symmetric, err));
+    OM_TRY(om_quant_read_flag(q, "weights_symmetric", &c->weights_symmetric, err));
+    OM_TRY(om_quant_read_flag(q, "per_channel", &c->per_channel, err));
+    OM_TRY(om_quant_read_flag(q, "reduce_range", &c->reduce_range, err));
+    OM_TRY(om_quant_read_flag(q, "qdq_add_pair_to_weight", &c->add_pair_to_weight, err));
+    OM_TRY(om_quant_read_flag(q, "qdq_dedicated_pair", &c->dedicated_pair, err));
     OM_TRY(read_list(a, q, "nodes_to_quantize", &c->nodes_to_quantize, err));
     OM_TRY(read_list(a, q, "nodes_to_exclude", &c->nodes_to_exclude, err));
-    OM_TRY(read_flag(q, "qdq_float_readers", &c->float_readers, err));
-    OM_TRY(read_flag(q, "constant_weights", &c->constant_weights, err));
+    OM_TRY(om_quant_read_flag(q, "qdq_float_readers", &c->float_readers, err));
+    OM_TRY(om_quant_read_flag(q, "constant_weights", &c->constant_weights, err));
     OM_TRY(read_list(a, q, "qdq_float_output_operators", &c->float_output_operators, err));
     return read_list(a, q, "operators_to_quantize", &c->operators_to_quantize, err);
 }
@@ -377,7 +466,7 @@ int om_quant_config_read(struct om_arena *a, const char *path, struct om_quant_c
     if (om_json_kind(q) != OM_JSON_OBJECT || om_json_len(q) == 0)
         rc = om_fail(err, OM_E_CONFIG, "there is no \"quantization\" object");
     if (rc == 0)
-        rc = read_flag(doc, "use_external_data_format", external, err);
+        rc = om_quant_read_files(doc, external, err);
     if (rc == 0)
         rc = read_quantization(a, q, config, err);
     om_json_free(doc);
@@ -457,51 +546,6 @@ static void write_int8(const struct om_quant_config *c, struct om_buf *b)
     om_buf_printf(b, "    \"weights_symmetric\": %s\n", flag(c->weights_symmetric));
 }
 
-static void write_optimization(const struct om_optimize_config *c, struct om_buf *b)
-{
-    const struct {
-        const char *key;
-        bool value;
-    } flags[] = {
-        { "disable_attention_fusion", c->disable_attention },
-        { "disable_bias_add_fusion", false },
-        { "disable_bias_gelu_fusion", c->disable_bias_gelu },
-        { "disable_bias_skip_layer_norm_fusion", c->disable_bias_skip_layer_norm },
-        { "disable_bias_splitgelu_fusion", false },
-        { "disable_embed_layer_norm_fusion", c->disable_embed_layer_norm },
-        { "disable_gelu_fusion", c->disable_gelu },
-        { "disable_group_norm_fusion", true },
-        { "disable_layer_norm_fusion", c->disable_layer_norm },
-        { "disable_nhwc_conv", false },
-        { "disable_packed_kv", true },
-        { "disable_packed_qkv", false },
-        { "disable_rotary_embeddings", c->disable_rotary_embeddings },
-        { "disable_shape_inference", false },
-        { "disable_skip_group_norm_fusion", false },
-        { "disable_skip_layer_norm_fusion", c->disable_skip_layer_norm },
-        { "enable_gelu_approximation", c->enable_gelu_approximation },
-        { "enable_gemm_fast_gelu_fusion", false },
-        { "enable_transformers_specific_optimizations",
-          c->enable_transformers_specific_optimizations },
-        { "fp16", c->fp16 },
-        { "no_attention_mask", c->no_attention_mask },
-        { "optimize_for_gpu", c->optimize_for_gpu },
-        { "use_group_norm_channels_first", false },
-        { "use_mask_index", c->use_mask_index },
-        { "use_multi_head_attention", c->use_multi_head_attention },
-        { "use_raw_attention_mask", c->use_raw_attention_mask },
-    };
-
-    om_buf_adds(b, "{\n");
-    for (size_t i = 0; i < OM_COUNT(flags); i++) {
-        if (strcmp(flags[i].key, "optimize_for_gpu") == 0)
-            om_buf_printf(b, "    \"optimization_level\": %d,\n", c->optimization_level);
-        om_buf_printf(b, "    \"%s\": %s%s\n", flags[i].key, flag(flags[i].value),
-                      i + 1 < OM_COUNT(flags) ? "," : "");
-    }
-    om_buf_adds(b, "  }");
-}
-
 static void write_quantization(const struct om_quant_config *c, struct om_buf *b)
 {
     om_buf_adds(b, "{\n");
@@ -526,7 +570,7 @@ void om_quant_config_write(const struct om_quant_config *c, const struct om_opti
     om_buf_adds(b, "{\n  \"one_external_file\": true,\n  \"opset\": null,\n"
                    "  \"optimization\": ");
     if (o)
-        write_optimization(o, b);
+        om_optimize_config_put(o, b);
     else
         om_buf_adds(b, "{}");
     om_buf_adds(b, ",\n  \"quantization\": ");
@@ -535,90 +579,6 @@ void om_quant_config_write(const struct om_quant_config *c, const struct om_opti
     else
         om_buf_adds(b, "{}");
     om_buf_printf(b, ",\n  \"use_external_data_format\": %s\n}\n", flag(external));
-}
-
-/* ---- optimization ---- */
-
-int om_optimize_level(const char *name, struct om_optimize_config *config, struct om_error *err)
-{
-    static const char *const names[] = { "O1", "O2", "O3", "O4" };
-
-    for (int i = 0; i < 4; i++) {
-        if (strcmp(name, names[i]) != 0)
-            continue;
-        *config = (struct om_optimize_config)OM_OPTIMIZE_CONFIG_INIT;
-        config->optimization_level = i == 0 ? 1 : 2;
-        config->enable_transformers_specific_optimizations = i > 0;
-        config->enable_gelu_approximation = i > 1;
-        config->fp16 = config->optimize_for_gpu = i == 3;
-        return 0;
-    }
-    return om_fail(err, OM_E_USAGE, "optimization level \"%s\": expected O1, O2, O3 or O4", name);
-}
-
-void om_optimize_for_cpu(struct om_optimize_config *config)
-{
-    config->disable_skip_layer_norm = true; /* why: fuse/fuse.c */
-}
-
-static int read_optimization(const struct om_json *o, struct om_optimize_config *c,
-                             struct om_error *err)
-{
-    const struct {
-        const char *key;
-        bool *value;
-    } flags[] = {
-        { "disable_attention_fusion", &c->disable_attention },
-        { "disable_bias_gelu_fusion", &c->disable_bias_gelu },
-        { "disable_bias_skip_layer_norm_fusion", &c->disable_bias_skip_layer_norm },
-        { "disable_embed_layer_norm_fusion", &c->disable_embed_layer_norm },
-        { "disable_gelu_fusion", &c->disable_gelu },
-        { "disable_layer_norm_fusion", &c->disable_layer_norm },
-        { "disable_rotary_embeddings", &c->disable_rotary_embeddings },
-        { "disable_skip_layer_norm_fusion", &c->disable_skip_layer_norm },
-        { "enable_gelu_approximation", &c->enable_gelu_approximation },
-        { "enable_transformers_specific_optimizations",
-          &c->enable_transformers_specific_optimizations },
-        { "fp16", &c->fp16 },
-        { "no_attention_mask", &c->no_attention_mask },
-        { "optimize_for_gpu", &c->optimize_for_gpu },
-        { "use_mask_index", &c->use_mask_index },
-        { "use_multi_head_attention", &c->use_multi_head_attention },
-        { "use_raw_attention_mask", &c->use_raw_attention_mask },
-    };
-    const struct om_json *const level = om_json_get(o, "optimization_level");
-    int64_t v = c->optimization_level;
-
-    for (size_t i = 0; i < OM_COUNT(flags); i++)
-        OM_TRY(read_flag(o, flags[i].key, flags[i].value, err));
-    if (om_json_kind(level) != OM_JSON_NULL &&
-        (!om_json_i64(level, &v) || (v != 0 && v != 1 && v != 2 && v != 99)))
-        return om_fail(err, OM_E_CONFIG, "\"optimization_level\" is not 0, 1, 2 or 99");
-    c->optimization_level = (int)v;
-    return 0;
-}
-
-int om_optimize_config_read(const char *path, struct om_optimize_config *config, bool *external,
-                            struct om_error *err)
-{
-    const struct om_json *o;
-    struct om_json *doc = NULL;
-    int rc = om_json_read(path, OM_JSON_LAST_WINS, &doc, err);
-
-    if (rc < 0)
-        return rc;
-    *config = (struct om_optimize_config)OM_OPTIMIZE_CONFIG_INIT;
-    o = om_json_get(doc, "optimization");
-    if (!o && om_json_get(doc, "optimization_level"))
-        o = doc;
-    if (om_json_kind(o) != OM_JSON_OBJECT || om_json_len(o) == 0)
-        rc = om_fail(err, OM_E_CONFIG, "there is no \"optimization\" object");
-    if (rc == 0)
-        rc = read_flag(doc, "use_external_data_format", external, err);
-    if (rc == 0)
-        rc = read_optimization(o, config, err);
-    om_json_free(doc);
-    return om_wrap(err, rc, "%s", path);
 }
 
 int om_quant_packed_config(const struct om_packed_set *set, struct om_quant_config *c,

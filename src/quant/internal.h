@@ -105,6 +105,15 @@ int om_quant_config_read(struct om_arena *a, const char *path, struct om_quant_c
                          bool *external, struct om_error *err);
 int om_optimize_config_read(const char *path, struct om_optimize_config *config, bool *external,
                             struct om_error *err);
+/* The optimization object of an ort_config.json. */
+void om_optimize_config_put(const struct om_optimize_config *c, struct om_buf *b);
+/* A key that is true, false or absent. */
+int om_quant_read_flag(const struct om_json *q, const char *key, bool *out, struct om_error *err);
+/* What an ort_config.json says about files of tensors. */
+int om_quant_read_files(const struct om_json *doc, bool *external, struct om_error *err);
+/* A key that is not among the known ones, which end with NULL, is an error, as it is for Optimum.
+ */
+int om_quant_check_keys(const struct om_json *q, const char *const *known, struct om_error *err);
 /* The operators that a configuration without a list means; NULL-terminated. */
 const char *const *om_quant_default_operators(const struct om_quant_config *c);
 

@@ -112,6 +112,10 @@ static int run(struct run *r, struct om_error *err)
         OM_TRY(om_optimize_config_read(r->opts->config_file, &r->config, &r->files.external, err));
     else
         return om_fail(err, OM_E_USAGE, "no configuration was given");
+    if (r->config.enable_gemm_fast_gelu)
+        om_log(r->ctx, OM_LOG_WARNING,
+               "\"enable_gemm_fast_gelu_fusion\" is kept, but nothing is fused for it: only AMD's "
+               "GPUs have that operator.");
     OM_TRY(om_quant_files_find(&r->files, err));
     for (size_t i = 0; i < r->files.n_models; i++)
         OM_TRY(optimize_file(r, r->files.models[i], err));

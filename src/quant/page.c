@@ -28,6 +28,7 @@ static const char style[] =
     "th{font-weight:600;border-bottom:1px solid var(--line);white-space:nowrap}"
     ".n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}"
     "tr:nth-child(even)>td{background:var(--row)}.name{overflow-wrap:anywhere;min-width:13rem}"
+    "a{color:var(--now);text-decoration:none}a:hover{text-decoration:underline}"
     ".same td{color:var(--dim)}"
     ".bar{width:18%;min-width:6rem}.bar i{display:block;height:.45rem;min-width:1px;"
     "background:var(--now)}.bar .was{background:var(--was)}.bar .err{height:.7rem;"
@@ -417,18 +418,19 @@ static void put_operators(struct om_buf *b, const struct om_quant_file *f)
 
 /* ---- the page ---- */
 
-static void put_title(struct om_buf *b, const struct om_quant_file *f)
+/* both: the page has optimized and quantized files, which may have one name. */
+static void put_title(struct om_buf *b, const struct om_quant_file *f, bool both)
 {
     put_path(b, f->name);
     if (strcmp(f->name, f->target) != 0) {
         om_buf_adds(b, " → ");
         put_path(b, f->target);
-    } else {
+    } else if (both) {
         om_buf_printf(b, ", %s", verb(f));
     }
 }
 
-static void put_overview(struct om_buf *b, const struct om_quant_report *r)
+static void put_overview(struct om_buf *b, const struct om_quant_report *r, bool both)
 {
     double most = 0;
 
@@ -444,7 +446,7 @@ static void put_overview(struct om_buf *b, const struct om_quant_report *r)
 
         count_nodes(f, &before, &after);
         om_buf_printf(b, "<tr><td class=name><a href=\"#f%zu\">", i);
-        put_title(b, f);
+        put_title(b, f, both);
         om_buf_printf(b, "</a></td><td class=n data-l=nodes>%" PRIu64 " → %" PRIu64 "</td>", before,
                       after);
         put_size(b, "before", f->size_before);
@@ -455,7 +457,7 @@ static void put_overview(struct om_buf *b, const struct om_quant_report *r)
     om_buf_adds(b, "</table>\n");
 }
 
-static const char *subject(const struct om_quant_report *r)
+static const char *subject(const struct om_quant_report *r, bool *both)
 {
     bool optimized = false, quantized = false;
 
@@ -463,26 +465,26 @@ static const char *subject(const struct om_quant_report *r)
         optimized = optimized || r->files[i]->optimized;
         quantized = quantized || !r->files[i]->optimized;
     }
-    return !optimized  ? "quantization"
-           : quantized ? "optimization and quantization"
-                       : "optimization";
+    *both = optimized && quantized;
+    return *both ? "optimization and quantization" : optimized ? "optimization" : "quantization";
 }
 
 void om_quant_report_page(const struct om_quant_report *r, struct om_buf *b)
 {
-    const char *const what = subject(r);
+    bool both = false;
+    const char *const what = subject(r, &both);
 
     om_buf_printf(b,
                   "<!doctype html>\n<html lang=en><meta charset=utf-8><meta name=viewport "
                   "content=\"width=device-width,initial-scale=1\"><title>What %s "
                   "changed</title><style>%s</style>\n<h1>What %s changed</h1>\n",
                   what, style, what);
-    put_overview(b, r);
+    put_overview(b, r, both);
     for (size_t i = 0; i < r->n; i++) {
         const struct om_quant_file *const f = r->files[i];
 
         om_buf_printf(b, "<h2 id=f%zu>", i);
-        put_title(b, f);
+        put_title(b, f, both);
         om_buf_adds(b, "</h2>\n");
         put_facts(b, f);
         put_outputs(b, f);

@@ -3,6 +3,7 @@ before and after, with padding on either side, with and without a past; and no m
 leaves of its own files.
 """
 
+import dataclasses
 import logging
 import pathlib
 import subprocess
@@ -12,7 +13,7 @@ import onnx
 import onnxruntime
 from optimum.exporters.onnx import main_export
 from optimum.onnxruntime import ORTOptimizer
-from optimum.onnxruntime.configuration import AutoOptimizationConfig
+from optimum.onnxruntime.configuration import AutoOptimizationConfig, OptimizationConfig, ORTConfig
 
 from common import CLI, Report, checkpoint, export, onnx_files, scratch
 
@@ -126,12 +127,28 @@ def check_task(report, task, directory):
             report.check(f"{title}, nodes", counts, file, limits[file.name])
 
 
+def same_configurations(file, directory):
+    """Every key of OptimizationConfig, turned one by one, is written back as Optimum writes it."""
+    directory = pathlib.Path(directory)
+    for field in dataclasses.fields(OptimizationConfig):
+        default = field.default
+        config = OptimizationConfig(**{field.name: not default if isinstance(default, bool) else 2})
+        ORTConfig(optimization=config).save_pretrained(directory)
+        result = subprocess.run([CLI, "onnxruntime", "optimize", "-q", "--onnx_model", file, "-c", directory / "ort_config.json",
+                                 "-o", directory / "out"], capture_output=True, text=True)
+        assert result.returncode == 0, f"{field.name}: {result.stderr.strip()[-300:]}"
+        texts = [(directory / d / "ort_config.json").read_text() for d in (".", "out")]
+        assert texts[0] == texts[1], f"{field.name}: {texts[1]}"
+
+
 def main():
     logging.disable(logging.WARNING)
     report = Report()
     for task in TASKS:
         with scratch() as directory:
             check_task(report, task, directory)
+            if task == TASKS[0]:
+                report.check("ort_config.json", same_configurations, pathlib.Path(directory) / "gemm/model.onnx", directory)
     report.close()
 
 

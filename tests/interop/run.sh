@@ -198,6 +198,7 @@ suite signature "$python" "$here/signature.py"
 suite quantize "$python" "$here/quantize.py" "$minilm"
 suite optimize "$python" "$here/optimize.py"
 suite operators "$python" "$here/operators.py"
+suite report "$python" "$here/report.py" "$minilm"
 suite real "$python" "$here/real.py" "$minilm"
 suite hub env OPTIMUM_VENV="${python%/bin/*}" "$here/../hub/run.sh" "$build" python
 suite node node_suite

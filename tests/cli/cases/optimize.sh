@@ -10,6 +10,10 @@ $CLI onnxruntime optimize --onnx_model onnx/model.onnx -c config.json --use_exte
 ls out2
 $CLI onnxruntime optimize -q --onnx_model onnx -O3 -o out3
 grep -c approximation.*true out2/ort_config.json out3/ort_config.json
+echo "--- every key is written back as it was read"
+sed -e 's/: false/: tmp/; s/: true/: false/; s/: tmp/: true/; s/"fp16": true/"fp16": false/; s/"one_external_file": false/"one_external_file": true/' out/ort_config.json >turned.json
+$CLI onnxruntime optimize --onnx_model onnx -c turned.json -o turned 2>&1 | grep kept
+cmp turned.json turned/ort_config.json && echo equal
 echo "--- nothing to fuse"
 $CLI onnxruntime optimize --onnx_model onnx -O1 -o out1 | grep nodes
 echo "--- float16"
@@ -24,6 +28,10 @@ status $CLI onnxruntime optimize --onnx_model onnx -c config.json --device cpu -
 status $CLI onnxruntime optimize --onnx_model onnx -O2 -o onnx
 status $CLI onnxruntime optimize --onnx_model nowhere -O2 -o out5
 echo '{"optimization": {"fp16": 1}}' >bad.json
+status $CLI onnxruntime optimize --onnx_model onnx -c bad.json -o out5
+sed 's/"disable_nhwc_conv"/"disable_nhwc"/' out/ort_config.json >bad.json
+status $CLI onnxruntime optimize --onnx_model onnx -c bad.json -o out5
+sed -e 's/"use_external_data_format": false/"use_external_data_format": true/' -e 's/"one_external_file": true/"one_external_file": false/' out/ort_config.json >bad.json
 status $CLI onnxruntime optimize --onnx_model onnx -c bad.json -o out5
 head -c 3000 onnx/model.onnx >cut.onnx
 status $CLI onnxruntime optimize --onnx_model cut.onnx -O2 -o out5

@@ -26,6 +26,10 @@ status $CLI onnxruntime quantize --onnx_model ckpt --avx2 -o out
 status $CLI onnxruntime quantize --onnx_model nowhere --avx2 -o out
 echo '{"quantization": {"is_static": false, "activations_dtype": "QInt8"}}' >bad.json
 status $CLI onnxruntime quantize --onnx_model onnx -c bad.json -o out
+echo '{"quantization": {"is_static": false, "per_channels": true}}' >bad.json
+status $CLI onnxruntime quantize --onnx_model onnx -c bad.json -o out
+echo '{"quantization": {"is_static": true, "qdq_op_type_per_channel_support_to_axis": {"Gemm": 0}}}' >bad.json
+status $CLI onnxruntime quantize --onnx_model onnx -c bad.json -o out
 echo '{"quantization": {"is_static": "yes"}}' >bad.json
 status $CLI onnxruntime quantize --onnx_model onnx -c bad.json -o out
 head -c 3000 onnx/model.onnx >cut.onnx
