@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "ref/heads.h"
+#include "ref/plan.h"
 
 /* ---- Attention of ONNX: heads may be packed, lengths of the keys given ---- */
 
@@ -126,5 +127,74 @@ int om_ref_doc_Attention(struct ref_call *c)
     om_ref_do_give(&t, 2, more[1]);
     if (more[2])
         om_ref_do_give(&t, 3, more[2]);
+    return om_ref_tape_close(&t);
+}
+
+/* ---- FlexAttention: graphs change the scores ---- */
+
+/* x as the node's graph of that name changes it, where there is one. */
+static const struct ref_tensor *modify(struct ref_tape *t, const char *name,
+                                       const struct ref_tensor *x)
+{
+    const struct ref_plan *body;
+    struct ref_tensor *out;
+    bool same;
+
+    if (t->rc < 0 || !om_node_attr(t->c->node, name))
+        return x;
+    om_ref_do_fail(t, om_ref_body(t->c, name, &body));
+    if (t->rc < 0 || t->n == REF_TAPE_MAX)
+        return NULL;
+    out = &t->made[t->n++];
+    om_ref_do_fail(t, om_ref_run_body(t->c, body, x, 1, out, 1));
+    same = t->rc == 0 && out->kind == REF_TENSOR && out->dtype == x->dtype && out->rank == x->rank;
+    for (uint32_t i = 0; same && i < x->rank; i++)
+        same = out->dims[i] == x->dims[i];
+    if (!same)
+        om_ref_do_fail(t, om_fail(t->c->err, OM_E_FORMAT, "%s changes more than values", name));
+    return t->rc < 0 ? NULL : out;
+}
+
+/* Scores or results of all heads, from a product for each head of keys: x [B, M, G, L, ...]. */
+static const struct ref_tensor *grouped_product(struct ref_tape *t, const struct ref_tensor *x,
+                                                const struct ref_tensor *y, int64_t groups)
+{
+    const struct ref_tensor *a, *b, *z;
+    const int64_t *d;
+
+    if (t->rc < 0)
+        return NULL;
+    d = x->dims;
+    a = om_ref_do_reshape(t, x, (const int64_t[]){ d[0], d[1] / groups, groups, d[2], d[3] }, 5);
+    d = y->dims;
+    b = om_ref_do_reshape(t, y, (const int64_t[]){ d[0], d[1], 1, d[2], d[3] }, 5);
+    z = om_ref_do(t, om_ref_MatMul, NULL, 0, a, b, NULL);
+    if (t->rc < 0)
+        return NULL;
+    d = z->dims;
+    return om_ref_do_reshape(t, z, (const int64_t[]){ d[0], d[1] * d[2], d[3], d[4] }, 4);
+}
+
+int om_ref_FlexAttention(struct ref_call *c)
+{
+    static const int64_t turned[4] = { 0, 1, 3, 2 };
+    static const struct om_attr last = REF_ATTR_INT("axis", -1);
+    const struct ref_tensor *q = om_ref_in(c, 0), *k = om_ref_in(c, 1), *v = om_ref_in(c, 2), *s;
+    struct ref_tape t = { .c = c };
+    int64_t groups;
+
+    if (q->rank != 4 || k->rank != 4 || v->rank != 4 || q->dims[0] != k->dims[0] ||
+        k->dims[0] != v->dims[0] || k->dims[1] < 1 || q->dims[1] % k->dims[1] != 0 ||
+        k->dims[1] != v->dims[1] || k->dims[2] != v->dims[2] || q->dims[1] == 0)
+        return om_fail(c->err, OM_E_FORMAT, "query, key and value do not fit");
+    groups = q->dims[1] / k->dims[1];
+    s = grouped_product(&t, q, om_ref_do_transpose(&t, k, turned), groups);
+    if (t.rc == 0)
+        s = om_ref_do(&t, om_ref_Mul, NULL, 0, s,
+                      om_ref_do_number(&t, s->dtype, om_ref_heads_scale(c, q->dims[3])), NULL);
+    s = modify(&t, "score_mod", s);
+    s = om_ref_do(&t, om_ref_Softmax, &last, 1, s, NULL, NULL);
+    s = modify(&t, "prob_mod", s);
+    om_ref_do_give(&t, 0, grouped_product(&t, s, v, groups));
     return om_ref_tape_close(&t);
 }

@@ -346,6 +346,17 @@ int om_ref_ms_BiasSplitGelu(struct ref_call *c)
     return om_ref_tape_close(&t);
 }
 
+/* Swish of the gate times the value. */
+int om_ref_SwiGLU(struct ref_call *c)
+{
+    struct ref_tape t = { .c = c };
+    const struct ref_tensor *gate =
+        om_ref_do(&t, om_ref_Swish, c->node->attrs, c->node->n_attrs, om_ref_in(c, 0), NULL, NULL);
+
+    om_ref_do_give(&t, 0, om_ref_do(&t, om_ref_Mul, NULL, 0, gate, om_ref_in(c, 1), NULL));
+    return om_ref_tape_close(&t);
+}
+
 int om_ref_ms_GemmFastGelu(struct ref_call *c)
 {
     struct ref_tape t = { .c = c };

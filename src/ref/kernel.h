@@ -61,6 +61,7 @@ struct ref_call {
     int64_t opset; /* that the file imports of the operator's domain; a graph's is OM_REF_OPSET */
     const struct om_dim_env *env;       /* the symbols that the inputs have bound */
     const struct ref_tensor *const *in; /* node->n_in entries, NULL: left out */
+    const enum om_dtype *dtypes;        /* of a document's node's inputs before they were widened */
     struct ref_tensor *out;             /* node->n_out entries, zeroed */
     struct om_error *err;
 };

@@ -129,6 +129,34 @@ int om_ref_CastLike(struct ref_call *c)
     return cast_like(c, om_ref_in(c, 0), om_ref_in(c, 1));
 }
 
+/* The bits of each element as another type of the same width. */
+int om_ref_BitCast(struct ref_call *c)
+{
+    const struct ref_tensor *x = om_ref_in(c, 0);
+    const int64_t to = om_node_int(c->node, "to", 0);
+    const struct ref_small *from_small = om_ref_small(x->small),
+                           *small = to > 0 && to <= INT32_MAX ? om_ref_small((int32_t)to) : NULL;
+    const enum om_dtype dtype = small                       ? small->storage
+                                : to > 0 && to <= INT32_MAX ? om_dtype_from_onnx((int32_t)to)
+                                                            : OM_DTYPE_NONE;
+    const size_t size = om_dtype_size(dtype);
+    const unsigned bits = small ? small->bits : (unsigned)size * 8;
+    const unsigned from = from_small ? from_small->bits : (unsigned)om_dtype_size(x->dtype) * 8;
+
+    if (dtype == OM_DTYPE_NONE || bits != from)
+        return om_fail(c->err, OM_E_FORMAT, "%u bits as data type %" PRId64, from, to);
+    OM_TRY(om_ref_new(c->pool, &c->out[0], dtype, x->dims, x->rank, c->err));
+    c->out[0].small = small ? small->type : 0;
+    if (x->count > 0)
+        memcpy(c->out[0].data, x->data, (size_t)x->count * size);
+    for (int64_t i = 0; bits < 8 && i < x->count; i++) {
+        const int v = ((const uint8_t *)x->data)[i] & ((1 << bits) - 1), half = 1 << (bits - 1);
+
+        ((uint8_t *)c->out[0].data)[i] = (uint8_t)(dtype == OM_I8 && v >= half ? v - 2 * half : v);
+    }
+    return 0;
+}
+
 /* ---- shapes ---- */
 
 int om_ref_Flatten(struct ref_call *c)
@@ -149,9 +177,11 @@ int om_ref_Flatten(struct ref_call *c)
 /* Outside training the data pass. */
 int om_ref_Dropout(struct ref_call *c)
 {
-    const struct ref_tensor *x = om_ref_in(c, 0), *training = om_ref_in(c, 2);
+    const struct ref_tensor *x = om_ref_in(c, 0), *ratio = om_ref_in(c, 1),
+                            *training = om_ref_in(c, 2);
 
-    if (training && training->count == 1 && om_ref_i64_at(training, 0) != 0)
+    if (training && training->count == 1 && om_ref_i64_at(training, 0) != 0 &&
+        !(ratio && ratio->count == 1 && om_ref_f64_at(ratio, 0) == 0))
         return om_fail(c->err, OM_E_UNSUPPORTED, "training mode is random");
     OM_TRY(om_ref_share(&c->out[0], x, x->dims, x->rank, c->err));
     if (!om_ref_wants(c, 1))

@@ -207,6 +207,7 @@ static int run_kernel(struct ref_frame *f, const struct ref_step *st, struct ope
                           .node = &st->node,
                           .opset = st->opset,
                           .in = o->in,
+                          .dtypes = o->dtypes,
                           .out = o->out,
                           .err = r->err };
 

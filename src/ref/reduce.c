@@ -279,7 +279,7 @@ int om_ref_ReduceLogSumExp(struct ref_call *c)
     return reduce_real(c, &r);
 }
 
-/* ---- CumSum ---- */
+/* ---- CumSum and CumProd ---- */
 
 /* One line of n elements that lie step apart. */
 struct line {
@@ -287,33 +287,38 @@ struct line {
     bool exclusive, reverse;
 };
 
-#define CUMSUM(name, T, A)                                                        \
+#define CUMULATE(name, T, A, first, op)                                           \
     static void name(const void *from, void *to, const struct line *l)            \
     {                                                                             \
-        A sum = 0;                                                                \
+        A sum = (first);                                                          \
                                                                                   \
         for (int64_t i = 0; i < l->n; i++) {                                      \
             const int64_t at = l->at + (l->reverse ? l->n - 1 - i : i) * l->step; \
             const A before = sum;                                                 \
                                                                                   \
-            sum = sum + (A)((const T *)from)[at];                                 \
+            sum = sum op(A)((const T *)from)[at];                                 \
             ((T *)to)[at] = (T)(l->exclusive ? before : sum);                     \
         }                                                                         \
     }
 
-CUMSUM(cumsum_f32, float, double)
-CUMSUM(cumsum_f64, double, double)
-CUMSUM(cumsum_i64, int64_t, uint64_t)
+CUMULATE(cumsum_f32, float, double, 0, +)
+CUMULATE(cumsum_f64, double, double, 0, +)
+CUMULATE(cumsum_i64, int64_t, uint64_t, 0, +)
+CUMULATE(cumprod_f32, float, double, 1, *)
+CUMULATE(cumprod_f64, double, double, 1, *)
+CUMULATE(cumprod_i64, int64_t, uint64_t, 1, *)
 
-int om_ref_CumSum(struct ref_call *c)
+typedef void cumulation(const void *from, void *to, const struct line *l);
+
+static int cumulate(struct ref_call *c, cumulation *f32, cumulation *f64, cumulation *i64)
 {
     const struct ref_tensor *x = om_ref_in(c, 0);
     struct line l = { .exclusive = om_node_int(c->node, "exclusive", 0) != 0,
                       .reverse = om_node_int(c->node, "reverse", 0) != 0 };
-    void (*run)(const void *, void *, const struct line *) = x->dtype == OM_F32   ? cumsum_f32
-                                                             : x->dtype == OM_F64 ? cumsum_f64
-                                                             : x->dtype == OM_I64 ? cumsum_i64
-                                                                                  : NULL;
+    cumulation *const run = x->dtype == OM_F32   ? f32
+                            : x->dtype == OM_F64 ? f64
+                            : x->dtype == OM_I64 ? i64
+                                                 : NULL;
     int64_t axis_in = 0;
     uint32_t axis = 0;
 
@@ -329,6 +334,16 @@ int om_ref_CumSum(struct ref_call *c)
         run(x->data, c->out[0].data, &l);
     }
     return 0;
+}
+
+int om_ref_CumSum(struct ref_call *c)
+{
+    return cumulate(c, cumsum_f32, cumsum_f64, cumsum_i64);
+}
+
+int om_ref_CumProd(struct ref_call *c)
+{
+    return cumulate(c, cumprod_f32, cumprod_f64, cumprod_i64);
 }
 
 /* ---- ArgMax and ArgMin ---- */

@@ -136,30 +136,90 @@ static double channel(const struct ref_call *c, uint32_t i, int64_t at)
     return om_ref_f64_at(om_ref_in(c, i), at);
 }
 
-int om_ref_BatchNormalization(struct ref_call *c)
+/* Mean and variance of a channel. */
+static void channel_statistics(const struct ref_tensor *x, int64_t ch, int64_t channels,
+                               int64_t inner, double *mean, double *variance)
 {
-    static const char *const names[] = { "scale", "B", "mean", "var" };
+    const int64_t n = x->count / channels;
+    double sum = 0, square = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        sum += om_ref_f64_at(x, (i / inner * channels + ch) * inner + i % inner);
+    *mean = sum / (double)n;
+    for (int64_t i = 0; i < n; i++) {
+        const double d = om_ref_f64_at(x, (i / inner * channels + ch) * inner + i % inner) - *mean;
+
+        square += d * d;
+    }
+    *variance = square / (double)n;
+}
+
+/* The statistics in use, [2, channels]; in training they are the data's, and outputs 1 and 2 move
+ * toward them. */
+static int batch_statistics(struct ref_call *c, const struct ref_tensor *x, int64_t channels,
+                            int64_t inner, double *used)
+{
+    const double momentum = om_node_float(c->node, "momentum", 0.9);
+    const bool training = om_node_int(c->node, "training_mode", 0) != 0;
+
+    for (uint32_t i = 1; training && i < 3; i++)
+        if (om_ref_wants(c, i))
+            OM_TRY(
+                om_ref_new(c->pool, &c->out[i], om_ref_in(c, 2 + i)->dtype, &channels, 1, c->err));
+    for (int64_t ch = 0; ch < channels; ch++) {
+        used[ch] = channel(c, 3, ch);
+        used[channels + ch] = channel(c, 4, ch);
+        if (!training)
+            continue;
+        channel_statistics(x, ch, channels, inner, &used[ch], &used[channels + ch]);
+        for (uint32_t i = 1; i < 3; i++) {
+            const double v =
+                channel(c, 2 + i, ch) * momentum + used[(i - 1) * channels + ch] * (1 - momentum);
+
+            if (om_ref_wants(c, i))
+                om_ref_row_store(&c->out[i], ch, 1, &v, 1);
+        }
+    }
+    return 0;
+}
+
+static int batch_normalize(struct ref_call *c, int64_t channels, int64_t inner, double *used)
+{
     const struct ref_tensor *x = om_ref_in(c, 0);
     const double epsilon = om_node_float(c->node, "epsilon", 1e-5);
-    int64_t channels, inner;
 
-    OM_TRY(check_float(c, x->dtype));
-    if (om_node_int(c->node, "training_mode", 0))
-        return om_fail(c->err, OM_E_UNSUPPORTED, "training mode");
-    channels = x->rank > 1 ? x->dims[1] : 1;
-    for (uint32_t i = 0; i < OM_COUNT(names); i++)
-        OM_TRY(check_channels(c, i + 1, names[i], channels));
-    inner = om_ref_product(x->dims, OM_MIN(2, x->rank), x->rank);
+    OM_TRY(batch_statistics(c, x, channels, inner, used));
     OM_TRY(om_ref_new(c->pool, &c->out[0], x->dtype, x->dims, x->rank, c->err));
     for (int64_t i = 0; i < x->count; i++) {
         const int64_t ch = i / inner % channels;
-        const double v = (om_ref_f64_at(x, i) - channel(c, 3, ch)) /
-                             sqrt(channel(c, 4, ch) + epsilon) * channel(c, 1, ch) +
+        const double v = (om_ref_f64_at(x, i) - used[ch]) / sqrt(used[channels + ch] + epsilon) *
+                             channel(c, 1, ch) +
                          channel(c, 2, ch);
 
         om_ref_row_store(&c->out[0], i, 1, &v, 1);
     }
     return 0;
+}
+
+int om_ref_BatchNormalization(struct ref_call *c)
+{
+    static const char *const names[] = { "scale", "B", "mean", "var" };
+    const struct ref_tensor *x = om_ref_in(c, 0);
+    struct ref_tensor used = { .mem = NULL };
+    int64_t channels;
+    int rc;
+
+    OM_TRY(check_float(c, x->dtype));
+    if (c->opset < 14 && c->node->n_out > 1)
+        return om_fail(c->err, OM_E_UNSUPPORTED, "training before operator set 14");
+    channels = x->rank > 1 ? x->dims[1] : 1;
+    for (uint32_t i = 0; i < OM_COUNT(names); i++)
+        OM_TRY(check_channels(c, i + 1, names[i], channels));
+    OM_TRY(om_ref_new(c->pool, &used, OM_F64, (const int64_t[]){ 2, channels }, 2, c->err));
+    rc = batch_normalize(c, channels, om_ref_product(x->dims, OM_MIN(2, x->rank), x->rank),
+                         used.data);
+    om_ref_drop(&used);
+    return rc;
 }
 
 /* Normalize groups of rows elements of x: n at a time. */
