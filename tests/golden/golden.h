@@ -87,4 +87,15 @@ void golden_cases_close(struct golden_cases *c); /* accepts a zeroed value */
  * infinitely far. */
 double golden_difference(const struct om_tensor *got, const struct om_tensor *want, int64_t n);
 
+/* A file in ONNX Runtime on the cases of a stem. */
+struct golden_run {
+    const char *path, *stem;
+    double tolerance; /* of the largest magnitude of an output */
+    unsigned runs;    /* that were made */
+    double worst;     /* the largest difference */
+};
+/* The first difference above the tolerance is an error. */
+int golden_run(struct om_arena *a, const struct golden_cases *c, struct golden_run *run,
+               struct om_error *err);
+
 #endif

@@ -73,43 +73,6 @@ static void fail_with(struct trial *t, struct om_error *err)
     om_error_release(err);
 }
 
-/* ---- values ---- */
-
-static void check_value(struct trial *t, const struct golden_case *c, const struct om_tensor *want,
-                        const struct om_tensor *got)
-{
-    double *const worst = &t->worst[t->level - levels];
-    int64_t n;
-    double d;
-
-    if (!got || got->dtype != want->dtype || got->rank != want->rank ||
-        (got->rank && memcmp(got->dims, want->dims, got->rank * sizeof(*got->dims)) != 0)) {
-        fail(t, "case %s: output \"%s\" is missing, or of another shape", c->id, want->name);
-        return;
-    }
-    if (!om_count(want->dims, want->rank, &n))
-        return;
-    d = golden_difference(got, want, n);
-    *worst = fmax(*worst, d);
-    if (!(d <= tolerance(t)))
-        fail(t, "case %s: output \"%s\" differs by %g of its size", c->id, want->name, d);
-}
-
-static void run_case(struct trial *t, struct om_session *session, const struct golden_case *c)
-{
-    struct om_error err = OM_ERROR_INIT;
-    struct om_results *results = NULL;
-
-    if (om_session_run(session, c->inputs, c->n_inputs, &results, &err) < 0) {
-        fail_with(t, &err);
-        return;
-    }
-    t->runs++;
-    for (size_t k = 0; k < c->n_outputs; k++)
-        check_value(t, c, &c->outputs[k], om_results_find(results, c->outputs[k].name));
-    om_results_free(results);
-}
-
 /* ---- files ---- */
 
 /* A file that is the one of the level before has been run. */
@@ -127,25 +90,18 @@ static bool same_as_before(const struct trial *t, const char *name, const char *
 
 static void run_file(struct trial *t, const struct golden_onnx *onnx)
 {
-    struct om_session_opts opts = OM_SESSION_OPTS_INIT;
     const char *path = om_arena_printf(t->arena, "%s/%s/%s", t->dir, t->level->name, onnx->name);
+    double *const worst = &t->worst[t->level - levels];
+    struct golden_run run = { .path = path, .stem = onnx->stem, .tolerance = tolerance(t) };
     struct om_error err = OM_ERROR_INIT;
-    struct om_session *session = NULL;
-    struct golden_case *cases = NULL;
-    size_t n = 0;
 
     t->where = onnx->name;
-    opts.intra_op_threads = 1;
     if (path && same_as_before(t, onnx->name, path))
         return;
-    if (!path || golden_cases_of(t->arena, &t->file, onnx->stem, &cases, &n, &err) < 0 ||
-        om_session_open(NULL, path, &opts, &session, &err) < 0) {
+    if (golden_run(t->arena, &t->file, &run, &err) < 0)
         fail_with(t, &err);
-        return;
-    }
-    for (size_t i = 0; i < n; i++)
-        run_case(t, session, &cases[i]);
-    om_session_free(session);
+    t->runs += run.runs;
+    *worst = fmax(*worst, run.worst);
 }
 
 static int export_level(struct trial *t, const char *model, struct om_error *err)
