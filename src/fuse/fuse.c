@@ -153,6 +153,21 @@ static int fuse(struct fuse *f)
     return om_doc_walk(f->d->graph, fuse_graph, f, f->err);
 }
 
+/* Last, as patterns read the axes that go here. */
+static int drop_led_graph(void *user, struct om_doc_graph *g, struct om_error *err)
+{
+    (void)err;
+    return apply(user, g, fz_drop_led);
+}
+
+static int finish(struct fuse *f)
+{
+    OM_TRY(look(f));
+    OM_TRY(om_doc_walk(f->d->graph, drop_led_graph, f, f->err));
+    fz_sweep(f, f->d->graph);
+    return om_doc_walk(f->d->graph, drop_notes, f, f->err);
+}
+
 static int run(struct fuse *f)
 {
     OM_TRY(clean(f));
@@ -161,8 +176,7 @@ static int run(struct fuse *f)
     f->fused = 0;
     if (f->config->enable_transformers_specific_optimizations)
         OM_TRY(fuse(f));
-    fz_sweep(f, f->d->graph);
-    OM_TRY(om_doc_walk(f->d->graph, drop_notes, f, f->err));
+    OM_TRY(finish(f));
     if (f->fused > 0 && om_doc_opset(f->d, "com.microsoft") == 0)
         OM_TRY(om_doc_set_opset(f->d, "com.microsoft", 1, f->err));
     return om_doc_clean(f->d, f->err);

@@ -147,8 +147,8 @@ bool fz_reduces_last(const struct fuse *f, const struct om_doc_node *n);
 typedef int fz_rule(struct fuse *f, struct om_doc_node *n);
 
 int fz_clean(struct fuse *f); /* g: what computes nothing */
-fz_rule fz_drop_moves, fz_drop_spread, fz_merge_views, fz_merge_unsqueezes, fz_merge_transposes,
-    fz_merge_turned, fz_constant_target;                                /* views.c */
+fz_rule fz_drop_moves, fz_drop_spread, fz_drop_led, fz_merge_views, fz_merge_unsqueezes,
+    fz_merge_transposes, fz_merge_turned, fz_constant_target;           /* views.c */
 fz_rule fz_drop_neutral, fz_drop_choice, fz_drop_logic, fz_merge_casts; /* values.c */
 fz_rule fz_piece_of_shape;                                              /* extents.c */
 /* n gives the same extents as a node before it; seen: theirs. */

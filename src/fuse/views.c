@@ -176,6 +176,57 @@ int fz_drop_spread(struct fuse *f, struct om_doc_node *n)
     return 0;
 }
 
+/* ---- axes of one in front ---- */
+
+/* y is x with axes of one before all others. */
+static bool is_led(const struct fuse *f, const struct om_value *x, const struct om_value *y)
+{
+    const uint32_t more = x && y && y->rank > x->rank ? y->rank - x->rank : 0;
+    int64_t one;
+
+    for (uint32_t i = 0; i < more; i++)
+        if (!om_dim_is_const(f->shapes->dims, y->dims[i], &one) || one != 1)
+            return false;
+    for (uint32_t i = 0; more > 0 && i < x->rank; i++)
+        if (x->dims[i] != y->dims[more + i])
+            return false;
+    return more > 0;
+}
+
+static bool others_reach(const struct fuse *f, const struct om_doc_node *n, uint32_t i,
+                         uint32_t rank)
+{
+    for (uint32_t k = 0; k < n->n_in; k++) {
+        const struct om_value *const v = k == i ? NULL : fz_shape(f, n->in[k]);
+
+        if (v && v->rank >= rank)
+            return true;
+    }
+    return false;
+}
+
+/* Broadcasting adds them where another operand has as many axes. */
+static int drop_led(struct fuse *f, struct om_doc_node *n, uint32_t matrix)
+{
+    for (uint32_t i = 0; i < n->n_in; i++) {
+        const struct om_doc_node *const view = view_by(f, n->in[i]);
+        const struct om_value *const x = view ? fz_shape(f, view->in[0]) : NULL;
+        const struct om_value *const y = view ? fz_shape(f, n->in[i]) : NULL;
+
+        if (is_led(f, x, y) && x->rank >= OM_MAX(matrix, 1u) && others_reach(f, n, i, y->rank))
+            OM_TRY(fz_reread(f, n, i, view->in[0]));
+    }
+    return 0;
+}
+
+int fz_drop_led(struct fuse *f, struct om_doc_node *n)
+{
+    for (size_t i = 0; i < OM_COUNT(spreading); i++)
+        if (fz_is(n, "", spreading[i].op))
+            return drop_led(f, n, spreading[i].matrix);
+    return 0;
+}
+
 /* ---- views of views ---- */
 
 /* A target that says every extent: no copy of an axis, no rest... or a rest alone. */

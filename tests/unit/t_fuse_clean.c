@@ -131,6 +131,17 @@ static const struct fuse_case cases[] = {
       "in x f32 B,1,8; const a i64 1 0; const b i64 1 2; op u Unsqueeze x,a; op v Squeeze u,b; "
       "op y Exp v; out y",
       NULL, 3, 1, 18 },
+    { "an axis of one in front that is broadcast",
+      X "in z f32 S,8; const a i64 1 0; op u Unsqueeze z,a; op y Add x,u; out y", NULL, 1, 1, 18 },
+    { "an axis of one in front that the sum needs",
+      "in z f32 S,8; in v f32 8; const a i64 1 0; op u Unsqueeze z,a; op y Add u,v; out y", NULL, 2,
+      1, 18 },
+    { "an axis of one between",
+      X "in z f32 B,8; const a i64 1 1; op u Unsqueeze z,a; op y Add x,u; out y", NULL, 2, 1, 18 },
+    { "a vector as a matrix of a product",
+      X "in z f32 8; const a i64 1 0; op u Unsqueeze z,a; op h Transpose x perm=[0,2,1]; "
+        "op y MatMul u,h; out y",
+      "Unsqueeze", 1, 1, 18 },
     { "two Unsqueezes",
       X "const a i64 1 1; const b i64 1 -1; op u Unsqueeze x,a; op v Unsqueeze u,b; op y Exp v; "
         "out y",
