@@ -111,6 +111,7 @@ static int drop_notes(void *user, struct om_doc_graph *g, struct om_error *err)
 /* What one round leaves, the next one sees with new eyes. */
 static int clean(struct fuse *f)
 {
+    const size_t fused = f->fused; /* no pattern is replaced here */
     size_t before;
     int round = 0;
 
@@ -124,6 +125,7 @@ static int clean(struct fuse *f)
         OM_TRY(fz_count_uses(f));
         fz_sweep(f, f->d->graph);
     } while (f->changes > before && ++round < ROUNDS_MAX);
+    f->fused = fused;
     return look(f);
 }
 
