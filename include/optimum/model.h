@@ -94,6 +94,10 @@ struct om_model_info {
     const char *encoder_file;  /* of OM_MODEL_SEQ2SEQ_LM, else NULL */
     const char *decoder_with_past_file; /* for all steps but the first; NULL: file has them all */
     bool is_encoder_decoder;
+    /* Its attention is GroupQueryAttention of com.microsoft, as onnxruntime-genai takes it: past and
+     * present keys may lie in one buffer, attention_mask counts the keys of each text from the first
+     * one on, and padding stands at the end. */
+    bool grouped_attention;
 };
 OM_API const struct om_model_info *om_model_get_info(const struct om_model *m);
 /* A key of the top level of config.json. False, and *out untouched, when it is absent or of another

@@ -457,7 +457,7 @@ static int remove_old_models(struct om_job *job, struct om_error *err)
             OM_TRY(remove_file(job, om_part_file((enum om_part)part), err));
     for (size_t i = 0; i < job->n_externals; i++)
         OM_TRY(remove_file(job, job->externals[i].name, err));
-    return 0;
+    return job->opts->genai ? 0 : remove_file(job, "genai_config.json", err);
 }
 
 int om_job_publish(struct om_job *job, struct om_error *err)

@@ -5,7 +5,7 @@
  * sequences and where its tokens are. On the CPU a cache entry is read where ONNX Runtime wrote it;
  * only when beams change places are rows copied.
  *
- * Where one buffer holds past and present (genai.c), it stays where it is and has room for what
+ * Where one buffer holds past and present (GroupQueryAttention), it stays where it is and has room for what
  * comes; padding then stands at the end of rows. */
 #include "gen/decoder.h"
 
@@ -746,7 +746,7 @@ static int set_up(struct om_model_decoder *d, struct om_error *err)
     d->caches = d->in.use_cache && has_past(d->later.session);
     inputs = om_session_input_count(d->first.session) + om_session_input_count(d->later.session) +
              (encoder ? om_session_input_count(encoder) : 0);
-    d->grouped = !encoder && om_model_is_grouped(om_model_get_info(d->m));
+    d->grouped = om_model_get_info(d->m)->grouped_attention;
     d->inputs = om_arena_array(&d->arena, inputs + 1, sizeof(*d->inputs));
     d->into = om_arena_array(&d->arena, inputs + 1, sizeof(*d->into));
     if (!d->inputs || !d->into || !om_mul_size(d->rows, d->in.length, &len))

@@ -18,8 +18,6 @@ struct om_decoder_input {
                          * prompt is read in parts where the graph has a cache to keep them in */
 };
 #define OM_DECODER_LOGITS ((size_t)256 << 20)
-/* Is the model's file one for onnxruntime-genai: past and present keys in one buffer? (genai.c) */
-bool om_model_is_grouped(const struct om_model_info *info);
 /* The encoder is run here. */
 int om_model_decoder_new(const struct om_model *m, const struct om_decoder_input *in,
                          struct om_model_decoder **out, struct om_error *err);

@@ -1,5 +1,6 @@
 /* src/model/model.c: opening a model, what it knows, running it. */
 #include "model/internal.h"
+#include "onnx/summary.h"
 
 #include <stdlib.h>
 
@@ -96,6 +97,24 @@ static int open_sessions(struct om_ctx *ctx, struct om_model *m, const struct om
     return 0;
 }
 
+/* Does a node of the file attend over buffers of past and present keys? */
+static int find_grouped(struct om_model *m, const char *file, struct om_error *err)
+{
+    struct om_arena a = OM_ARENA_INIT(MODEL_ARENA_MAX);
+    struct om_onnx_summary summary = { 0 };
+    struct om_file map = OM_FILE_INIT;
+    int rc = om_file_map(&map, file, err);
+
+    if (rc == 0)
+        rc = om_wrap(err, om_onnx_summarize(&a, &map, &summary, err), "%s", file);
+    for (size_t i = 0; rc == 0 && i < summary.n_ops; i++)
+        m->info.grouped_attention |= om_sv_is(summary.ops[i].op, "GroupQueryAttention") &&
+                                     om_sv_is(summary.ops[i].domain, "com.microsoft");
+    om_file_unmap(&map);
+    om_arena_release(&a);
+    return rc;
+}
+
 static int open_place(struct om_ctx *ctx, struct om_model *m, const struct om_model_opts *o,
                       const struct om_model_place *place, struct om_error *err)
 {
@@ -113,6 +132,8 @@ static int open_place(struct om_ctx *ctx, struct om_model *m, const struct om_mo
         .is_encoder_decoder =
             o->model_class == OM_MODEL_CAUSAL_LM ? false : m->config.is_encoder_decoder,
     };
+    if (o->model_class == OM_MODEL_CAUSAL_LM)
+        OM_TRY(find_grouped(m, place->files.file, err));
     return om_wrap(err, read_labels(m, err), "%s", m->config.path);
 }
 

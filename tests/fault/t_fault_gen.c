@@ -66,19 +66,38 @@ static bool has_ort(struct test *t)
     return has;
 }
 
-static void begin(struct test *t, struct work *w, const char *golden, enum om_model_class class)
+/* The checkpoint in w->dir becomes an export whose past and present keys share buffers. */
+static void share_buffers(struct test *t, struct work *w)
+{
+    struct om_export_opts o = OM_EXPORT_OPTS_INIT;
+    struct om_error err = OM_ERROR_INIT;
+
+    o.model = w->dir;
+    o.out_dir = om_path_join(&w->arena, test_tmpdir(t), "genai");
+    o.task = "text-generation-with-past";
+    o.genai = true;
+    o.validation = OM_VALIDATE_NEVER;
+    CHECK_OK(t, om_export_run(NULL, &o, &err), &err);
+    w->dir = o.out_dir;
+    om_error_release(&err);
+}
+
+static void begin(struct test *t, struct work *w, const char *golden, enum om_model_class class,
+                  bool genai)
 {
     struct om_model_opts o = OM_MODEL_OPTS_INIT;
     struct om_error err = OM_ERROR_INIT;
 
     *w = (struct work){ .arena = OM_ARENA_INIT(1 << 20) };
     w->dir = om_path_join(&w->arena, test_tmpdir(t), "checkpoint");
-    o.model = w->dir;
     o.model_class = class;
     CHECK_OK(
         t,
         mkckpt_run(test_data(t, golden), w->dir, &(const struct mkckpt_opts)MKCKPT_OPTS_INIT, &err),
         &err);
+    if (genai)
+        share_buffers(t, w);
+    o.model = w->dir;
     CHECK_OK(t, om_model_open(NULL, &o, &w->model, &err), &err);
     CHECK_OK(t, om_tokenizer_open(test_data(t, "tokenizers/re-bloom"), &w->tok, &err), &err);
     om_error_release(&err);
@@ -106,8 +125,20 @@ static void decoder(struct test *t)
 
     if (!has_ort(t))
         return;
-    begin(t, &w, "goldens/gpt2/text-generation-with-past", OM_MODEL_CAUSAL_LM);
+    begin(t, &w, "goldens/gpt2/text-generation-with-past", OM_MODEL_CAUSAL_LM, false);
     sweep(t, &w, "{\"max_new_tokens\": 2, \"stop_strings\": [\"zz\"], \"eos_token_id\": 1}", true);
+    sweep(t, &w, "{\"max_new_tokens\": 3, \"num_beams\": 2, \"num_return_sequences\": 2}", false);
+    end(&w);
+}
+
+static void buffers(struct test *t)
+{
+    struct work w;
+
+    if (!has_ort(t))
+        return;
+    begin(t, &w, "goldens/llama/text-generation-with-past", OM_MODEL_CAUSAL_LM, true);
+    CHECK(t, w.model && om_model_get_info(w.model)->grouped_attention);
     sweep(t, &w, "{\"max_new_tokens\": 3, \"num_beams\": 2, \"num_return_sequences\": 2}", false);
     end(&w);
 }
@@ -118,7 +149,7 @@ static void encoder_decoder(struct test *t)
 
     if (!has_ort(t))
         return;
-    begin(t, &w, "goldens/t5/text2text-generation-with-past", OM_MODEL_SEQ2SEQ_LM);
+    begin(t, &w, "goldens/t5/text2text-generation-with-past", OM_MODEL_SEQ2SEQ_LM, false);
     sweep(t, &w,
           "{\"max_new_tokens\": 2, \"do_sample\": true, \"num_return_sequences\": 2,"
           " \"decoder_start_token_id\": 0, \"bad_words_ids\": [[1], [2, 3]]}",
@@ -128,6 +159,7 @@ static void encoder_decoder(struct test *t)
 
 const struct test_entry t_fault_gen[] = {
     { "decoder", decoder },
+    { "buffers", buffers },
     { "encoder_decoder", encoder_decoder },
     TEST_END,
 };
