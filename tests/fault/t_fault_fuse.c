@@ -62,7 +62,8 @@ static void run(struct test *t, const char *model, const struct om_optimize_conf
 
 static void levels(struct test *t)
 {
-    static const char *const models[] = { "patterns", "branches" };
+    static const char *const models[] = { "patterns", "branches", "attention_flat",
+                                          "attention_past" };
     static const char *const names[] = { "O1", "O3", "O4" };
     struct om_optimize_config config;
 
