@@ -19,8 +19,10 @@
  * neutral: 0.985 to 1.009 of the time of plain operators, BERT of 6 layers, 1 x 16 to 4 x 64
  * tokens; so is BiasGelu. */
 static fz_rule *const first_rules[] = { fz_layer_norm, fz_rms_norm, fz_gelu, fz_quick_gelu, NULL };
-static fz_rule *const rules[] = { fz_take_output, fz_embed_layer_norm, fz_attention, fz_bias_gelu,
-                                  fz_skip_norm,   fz_approximate_gelu, fz_trim,      NULL };
+static fz_rule *const rules[] = {
+    fz_take_output, fz_embed_layer_norm, fz_rotary, fz_attention, fz_bias_gelu,
+    fz_skip_norm,   fz_approximate_gelu, fz_trim,   NULL
+};
 
 /* What is known of shapes, anew. */
 static int look(struct fuse *f)

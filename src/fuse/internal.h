@@ -160,7 +160,7 @@ int fz_share_tensors(struct fuse *f);
 fz_rule fz_layer_norm, fz_rms_norm, fz_skip_norm;
 fz_rule fz_trim; /* results of fused nodes that nobody reads */
 fz_rule fz_embed_layer_norm;
-fz_rule fz_attention;
+fz_rule fz_rotary, fz_attention;
 int fz_spread_rows(struct fuse *f); /* g: rows get the axes of their texts back (flat.c) */
 fz_rule fz_take_output;             /* a Reshape that changes nothing gives an output */
 /* The name of the matrix name, turned: its rows are columns. */
