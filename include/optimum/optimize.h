@@ -74,7 +74,7 @@ struct om_optimize_opts {
     enum om_offline_level offline;
 
     bool compare; /* run the old and the new files on made-up inputs and log how outputs differ */
-    const char *report; /* an .html file with what changed; NULL: none */
+    const char *report; /* an .html file with what changed, written last; NULL: none */
 };
 #define OM_OPTIMIZE_OPTS_INIT                          \
     {                                                  \

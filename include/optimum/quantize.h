@@ -127,7 +127,7 @@ struct om_quantize_opts {
     int calibration_samples;               /* 0: 100 */
 
     bool compare; /* run the old and the new files on made-up inputs and log how outputs differ */
-    const char *report; /* an .html file with what changed; NULL: none */
+    const char *report; /* an .html file with what changed, written last; NULL: none */
 };
 #define OM_QUANTIZE_OPTS_INIT                          \
     {                                                  \

@@ -37,6 +37,7 @@ struct scene {
     struct pair files[FILES_MAX];
     size_t n_files;
     bool onto_old; /* an older export lies in out */
+    bool variants; /* out is the folder of models in transformers.js's layout */
     bool removals_fail;
     unsigned sweeps;
 };
@@ -175,10 +176,20 @@ static void check_out(struct scene *s, int rc)
 
 static int export_to(const struct scene *s, const char *model, int opset, struct om_error *err)
 {
+    static const char *const dtypes[] = { "q8", "q4f16", "bnb4", NULL };
     struct om_export_opts o = OM_EXPORT_OPTS_INIT;
+    char site[512], page[600];
 
     o.model = model;
     o.out_dir = s->out;
+    if (s->variants) {
+        snprintf(site, sizeof(site), "%.*s", (int)(strlen(s->out) - strlen("/onnx")), s->out);
+        snprintf(page, sizeof(page), "%s/page.html", site);
+        o.out_dir = site;
+        o.transformersjs_dtypes = dtypes;
+        o.report = page;
+        o.transformersjs = true;
+    }
     o.task = s->task;
     o.opset = opset;
     o.weights = s->mode;
@@ -325,6 +336,27 @@ static void run_scenes(struct test *t, const char *type, const char *task)
     om_arena_release(&s.a);
 }
 
+/* Files that are made of the model, and their tensors in files of their own. */
+static void variants(struct test *t)
+{
+    struct scene s;
+
+    setup(t, &s, "bert", "question-answering");
+    s.variants = true;
+    strcat(s.out, "/onnx");
+    for (int external = 0; external < 2 && !test_failed(t); external++) {
+        s.mode = external ? OM_WEIGHTS_EXTERNAL : OM_WEIGHTS_EMBEDDED;
+        record(&s);
+        for (int onto_old = 0; onto_old < 2 - external && !test_failed(t); onto_old++) {
+            s.onto_old = onto_old;
+            sweeps(&s);
+        }
+        s.onto_old = false;
+    }
+    om_ctx_free(s.ctx);
+    om_arena_release(&s.a);
+}
+
 static void encoder(struct test *t)
 {
     run_scenes(t, "bert", "question-answering");
@@ -340,6 +372,8 @@ static void encoder_decoder(struct test *t)
     run_scenes(t, "t5", "text2text-generation-with-past");
 }
 
-const struct test_entry t_fault_export[] = {
-    { "encoder", encoder }, { "decoder", decoder }, { "encoder_decoder", encoder_decoder }, TEST_END
-};
+const struct test_entry t_fault_export[] = { { "encoder", encoder },
+                                             { "decoder", decoder },
+                                             { "encoder_decoder", encoder_decoder },
+                                             { "variants", variants },
+                                             TEST_END };
