@@ -13,3 +13,6 @@ status $CLI export onnx -q -m ck --task text-generation-with-past --genai --dtyp
 ckpt stablelm/text-generation-with-past other
 status $CLI export onnx -q -m other --task text-generation-with-past --genai no
 ls no 2>&1
+# the next export into the directory is another model's
+status $CLI export onnx -q --no-validation -m ck --task text-generation-with-past out
+ls out
