@@ -13,6 +13,7 @@
 #define DUMMY_SAMPLES 8
 #define DUMMY_LENGTH 16
 #define TEXT_TOKENS 512
+#define PASSES_MAX 4 /* from an input to the table that it indexes */
 #define TEXTS_MAX ((size_t)256 << 20)
 
 static int no_memory(struct om_error *err)
@@ -158,22 +159,37 @@ static int shape_of(const struct om_session_port *p, int64_t length, struct om_a
     return 0;
 }
 
+/* Does the node give the elements of its first input in another shape or type? */
+static bool passes_on(const struct om_doc_node *n)
+{
+    static const char *const ops[] = { "Cast",    "Flatten",   "Identity", "Reshape",
+                                       "Squeeze", "Unsqueeze", "Transpose" };
+
+    for (size_t i = 0; i < OM_COUNT(ops); i++)
+        if (om_sv_is(n->op, ops[i]))
+            return n->n_in > 0 && n->n_out > 0;
+    return false;
+}
+
 /* Rows of the table that an integer input is an index of, 0: not known. */
-static int64_t table_rows(const struct om_doc *d, const char *name)
+static int64_t table_rows(const struct om_doc *d, om_sv name, int depth)
 {
     const struct om_doc_graph *const g = d->graph;
+    int64_t rows = 0;
 
-    for (size_t i = 0; i < g->nodes.len; i++) {
+    for (size_t i = 0; i < g->nodes.len && rows == 0; i++) {
         const struct om_doc_node *const n = &g->nodes.items[i];
         const struct om_doc_tensor *t;
 
-        if (!om_sv_is(n->op, "Gather") || n->n_in < 2 || !om_sv_is(n->in[1], name))
+        if (depth < PASSES_MAX && passes_on(n) && om_sv_eq(n->in[0], name))
+            rows = table_rows(d, n->out[0], depth + 1);
+        if (!om_sv_is(n->op, "Gather") || n->n_in < 2 || !om_sv_eq(n->in[1], name))
             continue;
         t = om_doc_find_tensor(g, n->in[0]);
         if (t && t->rank > 0)
-            return t->dims[0];
+            rows = t->dims[0];
     }
-    return 0;
+    return rows;
 }
 
 static uint64_t next(uint64_t *seed)
@@ -199,7 +215,7 @@ static int make_dummy(const struct om_session_port *p, const struct om_doc *d, s
 {
     uint64_t seed =
         om_sv_hash(om_sv_str(p->name)) ^ (sample * 2 + 1) * UINT64_C(0x9e3779b97f4a7c15);
-    const int64_t rows = table_rows(d, p->name), limit = rows > 0 ? rows : 100;
+    const int64_t rows = table_rows(d, om_sv_str(p->name), 0), limit = rows > 0 ? rows : 100;
     const size_t size = om_dtype_size(p->dtype);
     int64_t count;
     uint8_t *data;
