@@ -89,6 +89,10 @@ static struct om_lower_opts lower_opts(const struct om_job *job)
                !c->disable_attention) {
         o.target = OM_LOWER_FUSED;
         o.multi_head = c->use_multi_head_attention;
+        if (c->no_attention_mask)
+            o.mask = OM_LOWER_MASK_NONE;
+        else if (c->use_mask_index)
+            o.mask = OM_LOWER_MASK_LENGTHS;
     }
     return o;
 }

@@ -37,6 +37,7 @@ struct lower {
     enum om_linear_form linear;
     enum om_lower_target target;
     bool multi_head;
+    enum om_lower_mask mask;
     struct lo_twin *twins; /* by value of g */
     om_sv scope;           /* of the node being lowered */
     bool flat;             /* its operands are taken, and its results given, in flat form */

@@ -167,6 +167,7 @@ int om_lower(const struct om_graph *g, const struct om_lower_opts *opts, struct 
                        .linear = opts->linear,
                        .target = opts->target,
                        .multi_head = opts->multi_head,
+                       .mask = opts->mask,
                        .memo = OM_MEMO_INIT };
     int rc;
 

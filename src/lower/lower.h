@@ -26,11 +26,20 @@ enum om_lower_target {
     OM_LOWER_FUSED
 };
 
+/* What fused attention gets of a mask of tokens. */
+enum om_lower_mask {
+    OM_LOWER_MASK_TOKENS,  /* the mask itself */
+    OM_LOWER_MASK_LENGTHS, /* how many tokens each text has: padding is behind them */
+    OM_LOWER_MASK_NONE     /* nothing: there is no padding */
+};
+
 struct om_lower_opts {
     int opset; /* 0: OM_OPSET_DEFAULT */
     enum om_linear_form linear;
     enum om_lower_target target;
-    bool multi_head; /* of OM_LOWER_FUSED: MultiHeadAttention also where Attention would do */
+    /* of OM_LOWER_FUSED: */
+    bool multi_head; /* MultiHeadAttention also where Attention would do */
+    enum om_lower_mask mask;
 };
 
 /* A new finished graph in g's arena. It shares g's dims, so g is freed after it. Ports, their names

@@ -334,11 +334,16 @@ bool lo_fits_fused(const struct lower *l, const struct om_node *n)
 
 static om_val token_mask(struct lower *l, om_val tokens)
 {
-    const enum om_dtype dtype = lo_old(l, tokens)->dtype;
+    const struct om_attr drop = LO_INT("keepdims", 0);
+    om_val mask;
 
-    if (tokens.id == 0)
-        return tokens;
-    return lo_cast(l, LO(l, Equal, lo_nd(l, tokens), lo_scalar(l, dtype, 1)), OM_I32);
+    if (tokens.id == 0 || l->mask == OM_LOWER_MASK_NONE)
+        return (om_val){ 0 };
+    mask = LO(l, Equal, lo_nd(l, tokens), lo_scalar(l, lo_old(l, tokens)->dtype, 1));
+    mask = lo_cast(l, mask, OM_I32);
+    if (l->mask == OM_LOWER_MASK_TOKENS)
+        return mask;
+    return lo_emit(l, OM_OP_ReduceSum, LO_VALS(mask, lo_i64(l, 1)), &drop, 1);
 }
 
 /* The same for every query, if it is for one. */
@@ -354,13 +359,14 @@ static om_val score_bias(struct lower *l, const struct om_node *n, const struct 
     return LO(l, Expand, lo_nd(l, f->bias), lo_dims(l, dims, 4));
 }
 
-static uint32_t attributes(const struct om_node *n, const struct fused *f, struct om_attr *attrs)
+static uint32_t attributes(const struct lower *l, const struct om_node *n, const struct fused *f,
+                           struct om_attr *attrs)
 {
     const double scale = om_node_float(n, "scale", 0);
     uint32_t k = 0;
 
     attrs[k++] = (struct om_attr)LO_INT("num_heads", f->heads);
-    if (f->tokens.id != 0)
+    if (f->tokens.id != 0 && l->mask != OM_LOWER_MASK_NONE)
         attrs[k++] = (struct om_attr)LO_FLOAT("mask_filter_value", LOWEST);
     if (scale != 0)
         attrs[k++] = (struct om_attr)LO_FLOAT("scale", scale);
@@ -370,7 +376,7 @@ static uint32_t attributes(const struct om_node *n, const struct fused *f, struc
 static void emit_packed(struct lower *l, const struct om_node *n, const struct fused *f)
 {
     struct om_attr attrs[3];
-    const uint32_t n_attrs = attributes(n, f, attrs);
+    const uint32_t n_attrs = attributes(l, n, f, attrs);
     om_val weight[3], bias[3];
 
     parts_of(f, 1, weight);
@@ -400,7 +406,7 @@ static void emit_multi_head(struct lower *l, const struct om_node *n, const stru
     const bool present = f->k.rows.id != 0 &&
                          (f->k.past.id != 0 || is_shared(l, n->in[1]) || is_shared(l, n->in[2]));
     struct om_attr attrs[3];
-    const uint32_t n_attrs = attributes(n, f, attrs);
+    const uint32_t n_attrs = attributes(l, n, f, attrs);
     om_val bias[3] = { { 0 } }, out[3] = { { 0 } };
 
     if (biased)

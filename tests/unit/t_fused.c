@@ -34,56 +34,60 @@ static const struct fused_case {
     const char *text;
     int packed, multi; /* operators that are expected */
     bool multi_head;   /* is asked for */
+    enum om_lower_mask mask;
 } cases[] = {
-    { SELF "op h Attention q,k,v;" MERGE, 1, 0, false },
-    { SELF "op h Attention q,k,v;" MERGE, 0, 1, true },
-    { SELF PADDING("n") "op h Attention q,k,v,mask scale=0.5;" MERGE, 1, 0, false },
-    { SELF PADDING("n") "op h Attention q,k,v,mask scale=0.5;" MERGE, 0, 1, true },
+    { SELF "op h Attention q,k,v;" MERGE, 1, 0, false, 0 },
+    { SELF "op h Attention q,k,v;" MERGE, 0, 1, true, 0 },
+    { SELF PADDING("n") "op h Attention q,k,v,mask scale=0.5;" MERGE, 1, 0, false, 0 },
+    { SELF PADDING("n") "op h Attention q,k,v,mask scale=0.5;" MERGE, 0, 1, true, 0 },
+    { SELF PADDING("n") "op h Attention q,k,v,mask;" MERGE, 1, 0, false, OM_LOWER_MASK_LENGTHS },
+    { SELF PADDING("n") "op h Attention q,k,v,mask;" MERGE, 0, 1, true, OM_LOWER_MASK_LENGTHS },
+    { SELF PADDING("n") "op h Attention q,k,v,mask;" MERGE, 1, 0, false, OM_LOWER_MASK_NONE },
     /* masks that are added: of every shape that broadcasts */
-    { "in b f32 1,4,S,S;" SELF "op h Attention q,k,v,b;" MERGE, 1, 0, false },
-    { "in b f32 B,1,1,S;" SELF "op h Attention q,k,v,b;" MERGE, 1, 0, false },
-    { "in b f32 B,4,1,S;" SELF "op h Attention q,k,v,b;" MERGE, 0, 1, true },
-    { "in b f32 S,S;" SELF "op h Attention q,k,v,b;" MERGE, 0, 0, false },
-    { "in b bool B,1,S,S;" SELF "op h Attention q,k,v,b;" MERGE, 0, 0, false },
+    { "in b f32 1,4,S,S;" SELF "op h Attention q,k,v,b;" MERGE, 1, 0, false, 0 },
+    { "in b f32 B,1,1,S;" SELF "op h Attention q,k,v,b;" MERGE, 1, 0, false, 0 },
+    { "in b f32 B,4,1,S;" SELF "op h Attention q,k,v,b;" MERGE, 0, 1, true, 0 },
+    { "in b f32 S,S;" SELF "op h Attention q,k,v,b;" MERGE, 0, 0, false, 0 },
+    { "in b bool B,1,S,S;" SELF "op h Attention q,k,v,b;" MERGE, 0, 0, false, 0 },
     /* linear layers: without biases, with some, of another layout, scaled, for others as well */
     { ROWS "op q Linear x,a.q.weight transB=1;op k Linear x,a.k.weight transB=1;"
            "op v Linear x,a.v.weight transB=1;" SPLIT("S") "op h Attention q,k,v;" MERGE,
-      1, 0, false },
+      1, 0, false, 0 },
     { ROWS "op q Linear x,a.q.weight,a.q.bias transB=1;op k Linear x,a.k.weight transB=1;"
            "op v Linear x,a.v.weight,a.v.bias transB=1;" SPLIT("S") "op h Attention q,k,v;" MERGE,
-      0, 1, false },
+      0, 1, false, 0 },
     { ROWS "weight w f32 48,64;op q Linear x,w;op k Linear x,w;op v Linear x,w;" SPLIT(
           "S") "op h Attention q,k,v;" MERGE,
-      0, 1, false },
+      0, 1, false, 0 },
     { ROWS "op q Linear x,a.q.weight,a.q.bias transB=1 alpha=0.5;op k Linear x,a.k.weight "
            "transB=1;op v Linear x,a.v.weight transB=1;" SPLIT("S") "op h Attention q,k,v;" MERGE,
-      0, 1, false },
-    { SELF "op h Attention q,k,v;out k;" MERGE, 0, 1, false },
-    { SELF "op h Attention q,k,v;out q;" MERGE, 0, 0, false },
+      0, 1, false, 0 },
+    { SELF "op h Attention q,k,v;out k;" MERGE, 0, 1, false, 0 },
+    { SELF "op h Attention q,k,v;out q;" MERGE, 0, 0, false, 0 },
     /* weights that are stored in 16 bits */
     { "in x f32 B,S,48;weight o f32 32,64;weight a.q.weight f16 64,48;weight a.k.weight f16 64,48;"
       "weight a.v.weight f16 64,48;op wq Cast a.q.weight to=f32;op wk Cast a.k.weight to=f32;"
       "op wv Cast a.v.weight to=f32;op q Linear x,wq transB=1;op k Linear x,wk transB=1;"
       "op v Linear x,wv transB=1;" SPLIT("S") "op h Attention q,k,v;" MERGE,
-      1, 0, false },
+      1, 0, false, 0 },
     /* cross attention, with presents and from a cache */
     { "in e f32 B,T,48;" ROWS PROJECT("e") SPLIT("T")
           PADDING("m") "op h Attention q,k,v,mask;" MERGE,
-      0, 1, false },
+      0, 1, false, 0 },
     { "in e f32 B,T,48;" ROWS PROJECT("e") SPLIT("T")
           PADDING("m") "op h Attention q,k,v,mask;out k;out v;" MERGE,
-      0, 1, false },
+      0, 1, false, 0 },
     { "in pk f32 B,4,T,16;in pv f32 B,4,T,16;" ROWS
       "op q Linear x,a.q.weight,a.q.bias transB=1;dims dq B,S,4,16;op q Reshape q,dq;"
       "op q Transpose q perm=[0,2,1,3];" PADDING("m") "op h Attention q,pk,pv,mask;" MERGE,
-      0, 1, false },
+      0, 1, false, 0 },
     /* self attention behind a cache */
     { "in b f32 1,1,S,P+S;in pk f32 B,4,P,16;in pv f32 B,4,P,16;" SELF
       "op k Concat pk,k axis=2;op v Concat pv,v axis=2;op h Attention q,k,v,b;out k;out v;" MERGE,
-      0, 1, false },
+      0, 1, false, 0 },
     /* what the operators do not have */
-    { SELF "op h Attention q,k,v softcap=2.;" MERGE, 0, 0, false },
-    { SELF "op h Attention q,k,v is_causal=1;" MERGE, 0, 0, false },
+    { SELF "op h Attention q,k,v softcap=2.;" MERGE, 0, 0, false, 0 },
+    { SELF "op h Attention q,k,v is_causal=1;" MERGE, 0, 0, false, 0 },
 };
 
 static void compare(struct test *t, const struct om_tensor *a, const struct om_tensor *b)
@@ -158,28 +162,40 @@ static void run_file(struct test *t, struct om_arena *a, const struct om_graph *
     om_error_release(&err);
 }
 
-/* One text has no token at all: all keys count the same then. */
-static void hide_first(const struct om_graph *g, struct om_tensor *inputs)
+/* One text has no token at all: all keys count the same then. The others have what the form of the
+ * mask can say. */
+static void set_tokens(const struct om_graph *g, struct om_tensor *inputs, enum om_lower_mask mask)
 {
-    for (size_t i = 0; i < g->n_inputs; i++)
-        if (inputs[i].dtype == OM_I64 && inputs[i].rank == 2)
-            for (int64_t k = 0; k < inputs[i].dims[1]; k++)
-                ((int64_t *)(uintptr_t)inputs[i].data)[k] = 0;
+    for (size_t i = 0; i < g->n_inputs; i++) {
+        int64_t *const v = (int64_t *)(uintptr_t)inputs[i].data;
+
+        if (inputs[i].dtype != OM_I64 || inputs[i].rank != 2)
+            continue;
+        for (int64_t b = 0; b < inputs[i].dims[0]; b++)
+            for (int64_t k = 0; k < inputs[i].dims[1]; k++) {
+                int64_t *const token = &v[b * inputs[i].dims[1] + k];
+
+                if (mask != OM_LOWER_MASK_TOKENS)
+                    *token = mask == OM_LOWER_MASK_NONE || k < b;
+                else if (b == 0)
+                    *token = 0;
+            }
+    }
 }
 
 static void check_case(struct test *t, const struct fused_case *k, struct om_arena *a,
                        const struct om_graph *g, const char *sizes)
 {
-    const struct om_lower_opts opts = { .opset = 18,
-                                        .target = OM_LOWER_FUSED,
-                                        .multi_head = k->multi_head };
+    const struct om_lower_opts opts = {
+        .opset = 18, .target = OM_LOWER_FUSED, .multi_head = k->multi_head, .mask = k->mask
+    };
     struct om_error err = OM_ERROR_INIT;
     struct om_tensor *inputs = graph_inputs(t, a, g, om_arena_str(a, om_sv_str(sizes)));
     struct om_tensor *want = NULL, *got = NULL;
     struct om_graph *h = NULL;
     size_t n_want = 0, n = 0;
 
-    hide_first(g, inputs);
+    set_tokens(g, inputs, k->mask);
     CHECK_OK(t, om_lower(g, &opts, &h, &err), &err);
     CHECK_OK(t, om_ref_run(g, inputs, g->n_inputs, NULL, a, &want, &n_want, &err), &err);
     if (h && want) {
