@@ -93,7 +93,7 @@ static int fuse_graph(void *user, struct om_doc_graph *g, struct om_error *err)
     return apply_all(user, g, rules);
 }
 
-/* Shapes that were noted for values which are made no more. */
+/* Shapes that were noted for values which are made no more, or have another shape now. */
 static int drop_notes(void *user, struct om_doc_graph *g, struct om_error *err)
 {
     struct fuse *const f = user;
@@ -102,7 +102,8 @@ static int drop_notes(void *user, struct om_doc_graph *g, struct om_error *err)
 
     (void)err;
     for (size_t i = 0; i < g->values.len && rc == 0; i++)
-        if (om_map_get(&f->makers, g->values.items[i].name, NULL))
+        if (om_map_get(&f->makers, g->values.items[i].name, NULL) &&
+            fz_shapes_agree(f->known, g, &g->values.items[i]))
             g->values.items[kept++] = g->values.items[i];
     if (rc == 0)
         g->values.len = kept;

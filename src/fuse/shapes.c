@@ -61,6 +61,27 @@ const struct om_value *fz_shapes_find(const struct fz_shapes *s, const struct om
     return v.id != 0 ? om_graph_value(s->g, v) : NULL;
 }
 
+bool fz_shapes_agree(const struct fz_shapes *s, const struct om_doc_graph *g,
+                     const struct om_doc_port *p)
+{
+    const struct om_value *const v = fz_shapes_find(s, g, p->name);
+    struct om_error why = OM_ERROR_INIT;
+    struct om_value said;
+    int64_t a, b;
+
+    if (!v || om_doc_port_read(p, s->g, &said, &why) < 0) {
+        om_error_release(&why);
+        return true;
+    }
+    if (v->rank != said.rank || v->dtype != said.dtype)
+        return false;
+    for (uint32_t i = 0; i < v->rank; i++)
+        if (om_dim_is_const(s->g->dims, v->dims[i], &a) &&
+            om_dim_is_const(s->g->dims, said.dims[i], &b) && a != b)
+            return false;
+    return true;
+}
+
 const struct om_graph *fz_shapes_graph(const struct fz_shapes *s)
 {
     return s->g;

@@ -16,6 +16,9 @@ void fz_shapes_free(struct fz_shapes *s); /* accepts NULL */
 /* NULL: not known. */
 const struct om_value *fz_shapes_find(const struct fz_shapes *s, const struct om_doc_graph *g,
                                       om_sv name);
+/* What a value_info says does not contradict what is known. */
+bool fz_shapes_agree(const struct fz_shapes *s, const struct om_doc_graph *g,
+                     const struct om_doc_port *p);
 /* Holds the values and their dims; there are no nodes. */
 const struct om_graph *fz_shapes_graph(const struct fz_shapes *s);
 

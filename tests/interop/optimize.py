@@ -1,9 +1,12 @@
 """Files optimized here, ours (with Gemm and with MatMul) and those that Optimum's exporter wrote: ONNX Runtime computes the same
-before and after, with padding on either side, with and without a past; and no more nodes are left than Optimum's optimizer
-leaves of its own files.
+before and after, with padding on either side, with and without a past; the ONNX checker accepts them; and no more nodes are left
+than Optimum's optimizer leaves of its own files. Where the onnxscript package is installed, files of PyTorch's newer exporter
+(torch.export) are taken as well.
 """
 
 import dataclasses
+import importlib.util
+import json
 import logging
 import pathlib
 import subprocess
@@ -19,6 +22,10 @@ from common import CLI, Report, checkpoint, export, onnx_files, scratch
 
 TASKS = ["bert/text-classification", "roberta/fill-mask", "gpt2/text-generation-with-past",
          "llama/text-generation-with-past", "t5/text2text-generation-with-past"]
+LEVELS = [("O1", 1e-5), ("O2", 1e-5), ("O3", 5e-3)]
+NEWER = {"bert/text-classification": "AutoModelForSequenceClassification", "gpt2/text-generation-with-past": "AutoModelForCausalLM",
+         "llama/text-generation-with-past": "AutoModelForCausalLM"}
+EMBEDDINGS = {"optimization": {"optimization_level": 2, "disable_embed_layer_norm_fusion": False}, "quantization": {}}
 
 
 def nodes(graph):
@@ -78,11 +85,19 @@ def same_values(before, after, tolerance):
             if x.size:
                 worst = max(worst, float(np.abs(x - y).max() / max(1, np.abs(x).max())))
     assert worst <= tolerance, f"relative difference {worst}"
+    for path in (before, after):
+        onnx.checker.check_model(str(path), full_check=True)
     return f"{nodes(onnx.load(before).graph)} -> {nodes(onnx.load(after).graph)} nodes"
 
 
-def optimized(file, level, work):
-    result = subprocess.run([CLI, "onnxruntime", "optimize", "-q", "--onnx_model", file, f"-{level}", "-o", work],
+def optimized(file, how, work):
+    """how: a level, or the contents of an ort_config.json."""
+    option = [f"-{how}"]
+    if isinstance(how, dict):
+        config = pathlib.Path(work) / "how.json"
+        config.write_text(json.dumps(how))
+        option = ["-c", config]
+    result = subprocess.run([CLI, "onnxruntime", "optimize", "-q", "--onnx_model", file, *option, "-o", work],
                             capture_output=True, text=True)
     assert result.returncode == 0, result.stderr.strip()[-300:]
     return pathlib.Path(work) / f"{file.stem}_optimized.onnx"
@@ -111,18 +126,50 @@ def counts(file, limit):
         return f"{ours} nodes, Optimum leaves {limit}"
 
 
+def export_newer(task, model, out):
+    """A file of torch.export, without a cache."""
+    if not importlib.util.find_spec("onnxscript") or task not in NEWER:
+        return
+    import torch
+    import transformers
+
+    loaded = getattr(transformers, NEWER[task]).from_pretrained(model).eval()
+    loaded.config.use_cache = False
+    axes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    inputs = {"input_ids": torch.ones(2, 6, dtype=torch.int64), "attention_mask": torch.ones(2, 6, dtype=torch.int64)}
+    program = torch.export.export(loaded, (), inputs, dynamic_shapes={name: axes for name in inputs}, strict=False)
+    out.mkdir()
+    torch.onnx.export(program, (), str(out / "model.onnx"), kwargs=inputs, dynamo=True, opset_version=18, verbose=False,
+                      external_data=False)
+    name_axes(out / "model.onnx")
+
+
+def name_axes(file):
+    """Axes called batch and sequence in place of the exporter's symbols."""
+    model = onnx.load(file)
+    symbols = [axis.dim_param for axis in model.graph.input[0].type.tensor_type.shape.dim]
+    for port in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        for axis in port.type.tensor_type.shape.dim:
+            if axis.dim_param in symbols:
+                axis.dim_param = ("batch", "sequence")[symbols.index(axis.dim_param)]
+    onnx.save(model, file)
+
+
 def check_task(report, task, directory):
     name = task.split("/")[1]
-    gemm, matmul, theirs = (pathlib.Path(directory) / origin for origin in ("gemm", "matmul", "theirs"))
+    gemm, matmul, theirs, newer = (pathlib.Path(directory) / origin for origin in ("gemm", "matmul", "theirs", "newer"))
     model = checkpoint(task, directory)
     export(model, gemm, "--task", name)
     export(model, matmul, "--task", name, "--linear", "matmul")
     main_export(str(model), str(theirs), task=name, do_validation=False)
+    export_newer(task, model, newer)
     limits = left_by_optimum(theirs)
-    for file in (file for origin in (gemm, matmul, theirs) for file in onnx_files(origin)):
+    for file in (file for origin in (gemm, matmul, theirs, newer) for file in onnx_files(origin)):
         title = f"{task}, {file.parent.name}/{file.name}"
-        for level, tolerance in (("O1", 1e-5), ("O2", 1e-5), ("O3", 5e-3)):
+        for level, tolerance in LEVELS:
             report.check(f"{title} {level}", keeps_values, file, level, tolerance)
+        if "token_type_ids" in {port.name for port in onnx.load(file).graph.input}:
+            report.check(f"{title} embeddings", keeps_values, file, EMBEDDINGS, 1e-5)
         if file.name in limits:
             report.check(f"{title}, nodes", counts, file, limits[file.name])
 
