@@ -5,67 +5,10 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "base/wire.h"
-#include "onnx/schema.h"
+#include "quant/observed.h"
 
 #define ENTROPY_BINS 128
 #define PERCENTILE_BINS 2048
-
-/* ---- the model with more outputs ---- */
-
-static int add_output(struct om_quant_job *j, struct om_doc_graph *g, om_sv name)
-{
-    struct om_buf b = OM_BUF_INIT(1u << 20);
-    struct om_doc_ports *const p = &g->outputs;
-    const char *copy;
-
-    om_wire_put_bytes(&b, PB_VALUE_NAME, name);
-    const size_t type = om_wire_begin(&b, PB_VALUE_TYPE);
-    const size_t tensor = om_wire_begin(&b, PB_TYPE_TENSOR_TYPE);
-    om_wire_put_int(&b, PB_TENSOR_TYPE_ELEM, OM_Q_F32);
-    om_wire_end(&b, tensor);
-    om_wire_end(&b, type);
-    copy = b.failed ? NULL : om_arena_copy(j->arena, b.ptr, b.len);
-    if (copy)
-        p->items[p->len++] =
-            (struct om_doc_port){ .name = name, .type = OM_Q_F32, .message = { copy, b.len } };
-    om_buf_release(&b);
-    return copy ? 0 : om_quant_no_memory(j);
-}
-
-static bool is_port(const struct om_doc_ports *ports, om_sv name)
-{
-    for (size_t i = 0; i < ports->len; i++)
-        if (om_sv_eq(ports->items[i].name, name))
-            return true;
-    return false;
-}
-
-/* Write the model to out with the values as outputs; inputs have their own ranges from what they
- * are given. */
-static int write_observed(struct om_quant_job *j, const struct om_range *ranges, size_t n,
-                          struct om_out *out)
-{
-    const struct om_doc_write_opts opts = { .data = NULL };
-    struct om_doc_graph *const g = j->doc->graph;
-    const struct om_doc_ports own = g->outputs;
-    int rc = 0;
-
-    g->outputs.items = om_arena_array(j->arena, own.len + n + 1, sizeof(*own.items));
-    if (!g->outputs.items) {
-        g->outputs = own;
-        return om_quant_no_memory(j);
-    }
-    if (own.len > 0)
-        memcpy(g->outputs.items, own.items, own.len * sizeof(*own.items));
-    for (size_t i = 0; i < n && rc == 0; i++)
-        if (!is_port(&own, ranges[i].name) && !is_port(&g->inputs, ranges[i].name))
-            rc = add_output(j, g, ranges[i].name);
-    if (rc == 0)
-        rc = om_doc_write(j->doc, &opts, out, j->err);
-    g->outputs = own;
-    return rc == 0 ? om_out_flush(out, j->err) : rc;
-}
 
 /* ---- observing ---- */
 
@@ -160,23 +103,40 @@ static const struct om_tensor *find(const struct om_results *r, const struct om_
     return NULL;
 }
 
+static int note_values(struct observer *o, const struct om_results *results,
+                       const struct om_tensor *inputs, size_t n)
+{
+    for (size_t i = 0; i < o->n; i++) {
+        const struct om_tensor *const t = find(results, inputs, n, o->ranges[i].seen_as);
+
+        if (t)
+            OM_TRY(note(o, i, t));
+    }
+    return 0;
+}
+
+/* A decoder runs on the sample, then on one more token with its past. */
 static int observe_sample(struct observer *o, size_t sample, struct om_arena *a)
 {
     struct om_error *const err = o->j->err;
     struct om_tensor *inputs = NULL;
-    struct om_results *results = NULL;
+    struct om_results *first = NULL, *second = NULL;
+    bool more = false;
     size_t n = 0;
     int rc = om_samples_get(o->samples, sample, o->session, o->j->doc, a, &inputs, &n, err);
 
     if (rc == 0)
-        rc = om_session_run(o->session, inputs, n, &results, err);
-    for (size_t i = 0; i < o->n && rc == 0; i++) {
-        const struct om_tensor *const t = find(results, inputs, n, o->ranges[i].name);
-
-        if (t)
-            rc = note(o, i, t);
-    }
-    om_results_free(results);
+        rc = om_session_run(o->session, inputs, n, &first, err);
+    if (rc == 0)
+        rc = note_values(o, first, inputs, n);
+    if (rc == 0)
+        rc = om_samples_continue(o->samples, first, a, inputs, n, &more, err);
+    if (rc == 0 && more)
+        rc = om_session_run(o->session, inputs, n, &second, err);
+    if (rc == 0 && more)
+        rc = note_values(o, second, inputs, n);
+    om_results_free(first);
+    om_results_free(second);
     return om_wrap(err, rc, "calibration, sample %zu", sample);
 }
 
@@ -393,7 +353,7 @@ int om_calibrate(struct om_quant_job *j, const struct om_samples *samples, const
         ranges[i].hi = -INFINITY;
     }
     if (rc == 0)
-        rc = write_observed(j, ranges, n, &out);
+        rc = om_observed_write(j, ranges, n, &out);
     if (rc == 0)
         rc = om_session_open(j->ctx, out.partial, &opts, &o.session, j->err);
     if (rc == 0)

@@ -7,8 +7,9 @@
 
 struct om_range {
     om_sv name;
-    float lo, hi; /* lo > hi: nothing was seen */
+    float lo, hi;               /* lo > hi: nothing was seen */
     struct om_doc_graph *graph; /* that has the value */
+    om_sv seen_as;              /* what the observed model calls it; "": it does not show */
 };
 
 /* Fill the ranges of n float32 values of the main graph by the method of the configuration.

@@ -126,13 +126,19 @@ static bool is_clamp(const struct om_doc_node *n)
            n->n_in > 0 && n->n_out == 1;
 }
 
-bool om_ranges_clamped(const struct om_ranges *r, struct om_doc_graph *g,
-                       const struct om_doc_node *n)
+uint32_t om_ranges_readers(const struct om_ranges *r, const struct om_doc_graph *g, om_sv name)
 {
     uint32_t readers = 0;
 
-    return is_clamp(n) && om_map_get(&names_of(r, g)->readers, n->in[0], &readers) &&
-           readers == 1 && item(r, g, n->in[0]) && item(r, g, n->out[0]);
+    (void)om_map_get(&names_of(r, g)->readers, name, &readers);
+    return readers;
+}
+
+bool om_ranges_clamped(const struct om_ranges *r, struct om_doc_graph *g,
+                       const struct om_doc_node *n)
+{
+    return is_clamp(n) && om_ranges_readers(r, g, n->in[0]) == 1 && item(r, g, n->in[0]) &&
+           item(r, g, n->out[0]);
 }
 
 /* In the order of the nodes, as ranges go from node to node. */

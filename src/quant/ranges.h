@@ -32,6 +32,9 @@ int om_ranges_measure(struct om_ranges *r);
 /* NULL: it was not asked for, or nothing was seen. */
 const struct om_range *om_ranges_find(const struct om_ranges *r, struct om_doc_graph *g,
                                       om_sv name);
+/* How often nodes of g read a value of it; one that is given, or read by an inner graph, counts
+ * more than once. */
+uint32_t om_ranges_readers(const struct om_ranges *r, const struct om_doc_graph *g, om_sv name);
 /* Has x, which a Relu or Clip reads, the range of what it gives, and is it read by nothing else? */
 bool om_ranges_clamped(const struct om_ranges *r, struct om_doc_graph *g,
                        const struct om_doc_node *n);

@@ -171,25 +171,64 @@ static bool passes_on(const struct om_doc_node *n)
     return false;
 }
 
+/* Which inputs of operators are indices, and of which. */
+static const struct {
+    const char *op;
+    uint32_t index, table;
+} lookups[] = { { "Gather", 1, 0 },
+                { "EmbedLayerNormalization", 0, 2 },
+                { "EmbedLayerNormalization", 1, 4 } };
+
+struct table {
+    const struct om_doc *d;
+    om_sv name; /* of the index */
+    int depth;
+    int64_t rows; /* of the smallest table; 0: not known */
+};
+
+static int64_t table_rows(const struct om_doc *d, om_sv name, int depth);
+
+static void note_rows(struct table *x, int64_t rows)
+{
+    if (rows > 0 && (x->rows == 0 || rows < x->rows))
+        x->rows = rows;
+}
+
+static int find_table(void *user, struct om_doc_graph *g, struct om_error *err)
+{
+    struct table *const x = user;
+
+    (void)err;
+    for (size_t i = 0; i < g->nodes.len * OM_COUNT(lookups); i++) {
+        const struct om_doc_node *const n = &g->nodes.items[i / OM_COUNT(lookups)];
+        const uint32_t index = lookups[i % OM_COUNT(lookups)].index;
+        const uint32_t table = lookups[i % OM_COUNT(lookups)].table;
+        const struct om_doc_tensor *t = NULL;
+
+        if (!om_sv_is(n->op, lookups[i % OM_COUNT(lookups)].op) ||
+            n->n_in <= OM_MAX(index, table) || !om_sv_eq(n->in[index], x->name))
+            continue;
+        for (const struct om_doc_graph *at = g; at && !t; at = at->parent)
+            t = om_doc_find_tensor(at, n->in[table]);
+        if (t && t->rank > 0)
+            note_rows(x, t->dims[0]);
+    }
+    for (size_t i = 0; i < g->nodes.len; i++) {
+        const struct om_doc_node *const n = &g->nodes.items[i];
+
+        if (x->depth < PASSES_MAX && passes_on(n) && om_sv_eq(n->in[0], x->name))
+            note_rows(x, table_rows(x->d, n->out[0], x->depth + 1));
+    }
+    return 0;
+}
+
 /* Rows of the table that an integer input is an index of, 0: not known. */
 static int64_t table_rows(const struct om_doc *d, om_sv name, int depth)
 {
-    const struct om_doc_graph *const g = d->graph;
-    int64_t rows = 0;
+    struct table x = { .d = d, .name = name, .depth = depth };
 
-    for (size_t i = 0; i < g->nodes.len && rows == 0; i++) {
-        const struct om_doc_node *const n = &g->nodes.items[i];
-        const struct om_doc_tensor *t;
-
-        if (depth < PASSES_MAX && passes_on(n) && om_sv_eq(n->in[0], name))
-            rows = table_rows(d, n->out[0], depth + 1);
-        if (!om_sv_is(n->op, "Gather") || n->n_in < 2 || !om_sv_eq(n->in[1], name))
-            continue;
-        t = om_doc_find_tensor(g, n->in[0]);
-        if (t && t->rank > 0)
-            rows = t->dims[0];
-    }
-    return rows;
+    (void)om_doc_walk(d->graph, find_table, &x, NULL);
+    return x.rows;
 }
 
 static uint64_t next(uint64_t *seed)
@@ -211,7 +250,7 @@ static float normal(uint64_t *seed)
 }
 
 static int make_dummy(const struct om_session_port *p, const struct om_doc *d, size_t sample,
-                      struct om_arena *a, struct om_tensor *t, struct om_error *err)
+                      int64_t length, struct om_arena *a, struct om_tensor *t, struct om_error *err)
 {
     uint64_t seed =
         om_sv_hash(om_sv_str(p->name)) ^ (sample * 2 + 1) * UINT64_C(0x9e3779b97f4a7c15);
@@ -220,7 +259,7 @@ static int make_dummy(const struct om_session_port *p, const struct om_doc *d, s
     int64_t count;
     uint8_t *data;
 
-    OM_TRY(shape_of(p, DUMMY_LENGTH, a, t, &count, err));
+    OM_TRY(shape_of(p, length, a, t, &count, err));
     data = om_arena_alloc(a, (size_t)count * size + 1);
     if (!data)
         return no_memory(err);
@@ -251,7 +290,7 @@ static int from_encoding(const struct om_encoding *e, const struct om_session_po
     const bool ids = has(p->name, "ids") && !has(p->name, "type") && !has(p->name, "position");
 
     if (p->dtype != OM_I64 || p->rank != 2)
-        return make_dummy(p, d, sample, a, t, err);
+        return make_dummy(p, d, sample, (int64_t)e->len, a, t, err);
     data = om_arena_array(a, e->len + 1, sizeof(*data));
     if (!dims || !data)
         return no_memory(err);
@@ -320,10 +359,86 @@ int om_samples_get(const struct om_samples *s, size_t sample, const struct om_se
         else if (s->tensors)
             rc = from_tensors(s, p, sample, a, &t[i], err);
         else
-            rc = make_dummy(p, d, sample, a, &t[i], err);
+            rc = make_dummy(p, d, sample, DUMMY_LENGTH, a, &t[i], err);
     }
     om_encoding_free(e);
     *inputs = t;
     *n = count;
     return rc;
+}
+
+/* ---- the next step of a decoder ---- */
+
+#define PAST "past_key_values."
+
+static const struct om_tensor *present_of(const struct om_results *results, const char *past)
+{
+    char name[256];
+
+    snprintf(name, sizeof(name), "present.%s", past + strlen(PAST));
+    for (size_t i = 0; i < om_results_count(results); i++)
+        if (strcmp(om_results_at(results, i)->name, name) == 0)
+            return om_results_at(results, i);
+    return NULL;
+}
+
+static int row(struct om_arena *a, struct om_tensor *t, int64_t n, int64_t value,
+               struct om_error *err)
+{
+    int64_t *const dims = om_arena_array(a, 2, sizeof(*dims));
+    int64_t *const data = om_arena_array(a, (size_t)n, sizeof(*data));
+
+    if (!dims || !data)
+        return no_memory(err);
+    dims[0] = 1;
+    dims[1] = n;
+    for (int64_t i = 0; i < n; i++)
+        data[i] = value;
+    t->dims = dims;
+    t->data = data;
+    return 0;
+}
+
+/* The input for one more token behind length others. */
+static int advance(struct om_tensor *t, int64_t length, struct om_arena *a, struct om_error *err)
+{
+    static const bool yes = true;
+    const bool is_row = t->dtype == OM_I64 && t->rank == 2 && t->dims[1] > 0;
+
+    if (t->dtype == OM_BOOL && strcmp(t->name, "use_cache_branch") == 0)
+        t->data = &yes;
+    else if (is_row && has(t->name, "input_ids"))
+        return row(a, t, 1, ((const int64_t *)t->data)[t->dims[1] - 1], err);
+    else if (is_row && strcmp(t->name, "position_ids") == 0)
+        return row(a, t, 1, length, err);
+    else if (is_row && (strcmp(t->name, "attention_mask") == 0 ||
+                        strcmp(t->name, "decoder_attention_mask") == 0))
+        return row(a, t, length + 1, 1, err);
+    return 0;
+}
+
+int om_samples_continue(const struct om_samples *s, const struct om_results *results,
+                        struct om_arena *a, struct om_tensor *inputs, size_t n, bool *more,
+                        struct om_error *err)
+{
+    int64_t length = -1;
+
+    *more = false;
+    for (size_t i = 0; i < n && !s->tensors; i++) {
+        const struct om_tensor *present;
+
+        if (strncmp(inputs[i].name, PAST, strlen(PAST)) != 0)
+            continue;
+        present = present_of(results, inputs[i].name);
+        if (!present || present->dtype != inputs[i].dtype || present->rank != 4)
+            continue;
+        if (!has(inputs[i].name, ".encoder.")) /* [batch, heads, length, size] */
+            length = present->dims[2];
+        inputs[i].dims = present->dims;
+        inputs[i].data = present->data;
+    }
+    for (size_t i = 0; i < n && length >= 0; i++)
+        OM_TRY(advance(&inputs[i], length, a, err));
+    *more = length >= 0;
+    return 0;
 }

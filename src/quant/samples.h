@@ -32,4 +32,10 @@ int om_samples_get(const struct om_samples *s, size_t i, const struct om_session
                    const struct om_doc *d, struct om_arena *a, struct om_tensor **inputs, size_t *n,
                    struct om_error *err);
 
+/* What the model is run on next where it is a decoder: results hold the past of inputs, which
+ * change into those for one more token. more: is it one? results must live as long. */
+int om_samples_continue(const struct om_samples *s, const struct om_results *results,
+                        struct om_arena *a, struct om_tensor *inputs, size_t n, bool *more,
+                        struct om_error *err);
+
 #endif

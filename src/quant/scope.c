@@ -339,6 +339,10 @@ int om_scope_follow(struct om_scope *s, const struct om_doc_node *n, const struc
 
 bool om_scope_fits_gather(const struct om_scope *s, const struct om_doc_node *n)
 {
+    const struct om_form *const f = n->n_in >= 2 ? om_scope_look_up(s, n->in[0]) : NULL;
+
+    if (f && f->has_axis) /* rows would need theirs */
+        return false;
     return n->n_in >= 2 && n->n_out == 1 && om_scope_is_weight(s, n->in[0]);
 }
 

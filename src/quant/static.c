@@ -5,376 +5,16 @@
  *
  * First the nodes mark the tensors they want quantized, then the marked activations are observed,
  * then the graph is written again with the pairs in place. */
-#include <float.h>
-#include <limits.h>
-#include <math.h>
+#include "quant/marks.h"
+
+#include <stdio.h>
 #include <stdlib.h>
-
-#include "quant/ranges.h"
-
-enum kind { ACTIVATION, WEIGHT, SHARED };
-
-struct mark {
-    om_sv name;
-    enum kind kind;
-    int axis;    /* of weights with a scale per channel; -1: one scale */
-    om_sv from;  /* SHARED: the value whose parameters it has */
-    bool tensor; /* an initializer */
-    bool made;   /* a quantized node makes it and wants it quantized */
-    bool gone;   /* a later step took it out */
-    /* once they are known */
-    float scale;
-    int zero;
-    om_sv scale_name, zero_name;
-    om_sv out;   /* what consumers read */
-    bool placed; /* its nodes are in the graph */
-    struct om_affine *affine;
-    size_t readers; /* of dedicated pairs: nodes that were marked and read it */
-    size_t served;
-};
-
-struct bias {
-    om_sv name, input, weight;
-    float beta;
-    om_sv out;
-    bool placed;
-};
-
-struct pass {
-    struct om_quant_job *j;
-    struct om_doc_graph *g;
-    struct om_ranges *ranges;
-    struct om_map tensors; /* initializers to indices */
-    struct mark *marks;
-    size_t n_marks, cap_marks;
-    struct om_map by_name;
-    struct bias *biases;
-    size_t n_biases, cap_biases;
-    struct om_map bias_by_name;
-    struct om_map readers;       /* values to how often they are read */
-    struct om_map makers;        /* values to the indices of nodes */
-    struct om_map float_outputs; /* operators whose outputs stay float */
-    bool *removed;               /* by node: a Relu or Clip that ranges stand for */
-};
-
-/* ---- marking ---- */
-
-static struct mark *find_mark(const struct pass *x, om_sv name)
-{
-    uint32_t at;
-
-    return om_map_get(&x->by_name, name, &at) && !x->marks[at].gone ? &x->marks[at] : NULL;
-}
-
-static bool is_marked(const struct pass *x, om_sv name)
-{
-    return find_mark(x, name) || om_map_get(&x->bias_by_name, name, NULL);
-}
-
-static const struct om_doc_tensor *find_tensor(const struct pass *x, om_sv name)
-{
-    uint32_t at;
-
-    return om_map_get(&x->tensors, name, &at) ? &x->g->tensors.items[at] : NULL;
-}
-
-static bool is_float(const struct pass *x, om_sv name)
-{
-    return name.len > 0 && om_doc_types_find(x->j->types, x->g, name) == OM_Q_F32;
-}
-
-static bool is_output(const struct pass *x, om_sv name)
-{
-    for (size_t i = 0; i < x->g->outputs.len; i++)
-        if (om_sv_eq(x->g->outputs.items[i].name, name))
-            return true;
-    return false;
-}
-
-static int mark(struct pass *x, om_sv name, enum kind kind, int axis, om_sv from)
-{
-    struct mark m = { .name = name, .kind = kind, .axis = axis, .from = from };
-    struct mark *const old = find_mark(x, name);
-
-    if (!is_float(x, name))
-        return 0;
-    m.tensor = find_tensor(x, name) != NULL;
-    if (old) {
-        if (kind == SHARED)
-            old->kind = SHARED, old->from = from;
-        if (axis >= 0)
-            old->axis = axis, old->kind = WEIGHT;
-        return 0;
-    }
-    if (!om_grow(&x->marks, &x->cap_marks, x->n_marks + 1, sizeof(*x->marks)) ||
-        om_map_put(&x->by_name, name, (uint32_t)x->n_marks) < 0)
-        return om_quant_no_memory(x->j);
-    x->marks[x->n_marks++] = m;
-    return 0;
-}
-
-static const om_sv nobody = { "", 0 };
-
-static int mark_activation(struct pass *x, om_sv name)
-{
-    return mark(x, name, ACTIVATION, -1, nobody);
-}
-
-static int mark_shared(struct pass *x, om_sv name, om_sv from)
-{
-    return mark(x, name, SHARED, -1, from);
-}
-
-static int mark_weight(struct pass *x, om_sv name, int axis)
-{
-    const struct om_doc_tensor *const t = find_tensor(x, name);
-    const bool per_channel =
-        x->j->config->per_channel && t && axis >= 0 && (uint32_t)axis < t->rank;
-
-    return mark(x, name, WEIGHT, per_channel ? axis : -1, nobody);
-}
-
-/* A bias that is an initializer and nobody's yet becomes int32. */
-static int mark_bias(struct pass *x, om_sv name, om_sv input, om_sv weight, float beta)
-{
-    const struct om_doc_tensor *const t = find_tensor(x, name);
-
-    if (!t || t->type != OM_Q_F32 || om_map_get(&x->bias_by_name, name, NULL) || find_mark(x, name))
-        return 0;
-    if (!om_grow(&x->biases, &x->cap_biases, x->n_biases + 1, sizeof(*x->biases)) ||
-        om_map_put(&x->bias_by_name, name, (uint32_t)x->n_biases) < 0)
-        return om_quant_no_memory(x->j);
-    x->biases[x->n_biases++] =
-        (struct bias){ .name = name, .input = input, .weight = weight, .beta = beta };
-    return 0;
-}
-
-static om_sv input(const struct om_doc_node *n, uint32_t i)
-{
-    return i < n->n_in ? n->in[i] : nobody;
-}
-
-static bool keeps_outputs(const struct pass *x, const struct om_doc_node *n)
-{
-    return om_map_get(&x->float_outputs, n->op, NULL);
-}
-
-static int mark_output(struct pass *x, om_sv name)
-{
-    OM_TRY(mark_activation(x, name));
-    if (find_mark(x, name))
-        find_mark(x, name)->made = true;
-    return 0;
-}
-
-static int mark_outputs(struct pass *x, const struct om_doc_node *n)
-{
-    for (uint32_t i = 0; i < n->n_out && !keeps_outputs(x, n); i++)
-        OM_TRY(mark_output(x, n->out[i]));
-    return 0;
-}
-
-static int do_all(struct pass *x, const struct om_doc_node *n)
-{
-    for (uint32_t i = 0; i < n->n_in; i++)
-        OM_TRY(mark_activation(x, n->in[i]));
-    return mark_outputs(x, n);
-}
-
-static int do_matmul(struct pass *x, const struct om_doc_node *n)
-{
-    for (uint32_t i = 0; i < n->n_in; i++)
-        OM_TRY(find_tensor(x, n->in[i]) ? mark_weight(x, n->in[i], 1)
-                                        : mark_activation(x, n->in[i]));
-    return mark_outputs(x, n);
-}
-
-static int do_gemm(struct pass *x, const struct om_doc_node *n)
-{
-    int64_t transposed = 0;
-    float beta = 1.0f;
-
-    OM_TRY(om_doc_attr_int(n, "transB", &transposed, x->j->err));
-    OM_TRY(om_doc_attr_float(n, "beta", &beta, x->j->err));
-    OM_TRY(mark_activation(x, input(n, 0)));
-    OM_TRY(mark_outputs(x, n));
-    OM_TRY(mark_weight(x, input(n, 1), transposed ? 0 : 1));
-    /* Another beta would have to go into the scale: such a bias stays. */
-    return beta == 1.0f ? mark_bias(x, input(n, 2), input(n, 0), input(n, 1), beta) : 0;
-}
-
-static int do_conv(struct pass *x, const struct om_doc_node *n)
-{
-    OM_TRY(mark_activation(x, input(n, 0)));
-    OM_TRY(mark_outputs(x, n));
-    OM_TRY(mark_weight(x, input(n, 1), om_sv_is(n->op, "Conv") ? 0 : 1));
-    return mark_bias(x, input(n, 2), input(n, 0), input(n, 1), 1.0f);
-}
-
-static int do_norm(struct pass *x, const struct om_doc_node *n)
-{
-    OM_TRY(mark_activation(x, input(n, 0)));
-    OM_TRY(find_tensor(x, input(n, 1)) ? mark_weight(x, input(n, 1), 1)
-                                       : mark_activation(x, input(n, 1)));
-    OM_TRY(mark_bias(x, input(n, 2), input(n, 0), input(n, 1), 1.0f));
-    return mark_outputs(x, n);
-}
-
-static int do_gather(struct pass *x, const struct om_doc_node *n)
-{
-    const struct om_doc_tensor *const t = find_tensor(x, input(n, 0));
-
-    if (t && t->type == OM_Q_F32)
-        OM_TRY(mark_activation(x, input(n, 0)));
-    return is_marked(x, input(n, 0)) ? mark_shared(x, n->out[0], n->in[0]) : 0;
-}
-
-/* What only moves elements has the parameters of its input. */
-static int do_move(struct pass *x, const struct om_doc_node *n)
-{
-    return find_mark(x, input(n, 0)) && !keeps_outputs(x, n) ? mark_shared(x, n->out[0], n->in[0])
-                                                             : 0;
-}
-
-static int do_split(struct pass *x, const struct om_doc_node *n)
-{
-    OM_TRY(mark_activation(x, input(n, 0)));
-    for (uint32_t i = 0; i < n->n_out && !keeps_outputs(x, n); i++)
-        OM_TRY(mark_shared(x, n->out[i], n->in[0]));
-    return 0;
-}
-
-/* One number of an initializer; false: it is none, or not one number. */
-static bool scalar_of(const struct pass *x, om_sv name, float *value)
-{
-    const struct om_doc_tensor *const t = find_tensor(x, name);
-    struct om_weight w;
-
-    if (!t || t->type != OM_Q_F32 || t->bytes != sizeof(float) ||
-        om_doc_weight(x->j->doc, t, &w, NULL) < 0)
-        return false;
-    om_affine_load(&w, 0, 1, value);
-    return true;
-}
-
-/* What pads with zeros, or with what is there, has the parameters of its input. */
-static int do_pad(struct pass *x, const struct om_doc_node *n)
-{
-    const struct om_doc_attr *const mode = om_doc_attr(n, "mode");
-    float value = 0;
-
-    for (uint32_t i = 0; i < n->n_in; i++)
-        OM_TRY(mark_activation(x, n->in[i]));
-    if (keeps_outputs(x, n))
-        return 0;
-    if ((mode && !om_doc_attr_is(mode, "constant")) || input(n, 2).len == 0 ||
-        (scalar_of(x, n->in[2], &value) && value == 0))
-        return mark_shared(x, n->out[0], n->in[0]);
-    return mark_outputs(x, n);
-}
-
-static int do_where(struct pass *x, const struct om_doc_node *n)
-{
-    return is_marked(x, input(n, 1)) && is_marked(x, input(n, 2)) ? mark_outputs(x, n) : 0;
-}
-
-/* Does a range around 0 clamp as the node does? */
-static bool clamps_around_zero(const struct pass *x, const struct om_doc_node *n)
-{
-    float lo = 0, hi = 0;
-
-    if (om_sv_is(n->op, "Relu"))
-        return true;
-    return (input(n, 1).len == 0 || (scalar_of(x, n->in[1], &lo) && lo <= 0)) &&
-           (input(n, 2).len == 0 || (scalar_of(x, n->in[2], &hi) && hi >= 0));
-}
-
-/* A Relu or Clip goes where the range of its output, which its input gets, does the same; the node
- * before gives its output then. */
-static int do_clip(struct pass *x, const struct om_doc_node *n)
-{
-    uint32_t readers = 0;
-
-    if (!is_marked(x, input(n, 0)))
-        return 0;
-    (void)om_map_get(&x->readers, n->in[0], &readers);
-    if (!x->j->config->activations_symmetric && readers == 1 && clamps_around_zero(x, n) &&
-        !is_output(x, n->in[0]) && om_map_get(&x->makers, n->in[0], NULL)) {
-        x->removed[n - x->g->nodes.items] = true;
-        find_mark(x, n->in[0])->gone = true;
-    }
-    return mark_outputs(x, n);
-}
-
-struct rule {
-    const char *op;
-    int (*mark)(struct pass *x, const struct om_doc_node *n);
-};
-
-static const struct rule rules[] = {
-    { "MatMul", do_matmul },
-    { "Gemm", do_gemm },
-    { "Conv", do_conv },
-    { "ConvTranspose", do_conv },
-    { "LayerNormalization", do_norm },
-    { "InstanceNormalization", do_norm },
-    { "BatchNormalization", do_norm },
-    { "Gather", do_gather },
-    { "GatherElements", do_gather },
-    { "Reshape", do_move },
-    { "Transpose", do_move },
-    { "Squeeze", do_move },
-    { "Unsqueeze", do_move },
-    { "Flatten", do_move },
-    { "Resize", do_move },
-    { "MaxPool", do_move },
-    { "AveragePool", do_move },
-    { "Slice", do_move },
-    { "TopK", do_move },
-    { "Split", do_split },
-    { "Pad", do_pad },
-    { "Where", do_where },
-    { "Clip", do_clip },
-    { "Relu", do_clip },
-};
-
-static bool wants(const struct pass *x, const struct om_doc_node *n)
-{
-    if (n->domain.len > 0 || n->n_out == 0 || !om_quant_wants(x->j, n->op, n->name))
-        return false;
-    return !x->j->config->constant_weights || !om_sv_is(n->op, "MatMul") ||
-           find_tensor(x, input(n, 0)) || find_tensor(x, input(n, 1));
-}
-
-static int mark_node(struct pass *x, const struct om_doc_node *n)
-{
-    if (!wants(x, n))
-        return 0;
-    x->j->converted++;
-    for (size_t i = 0; i < OM_COUNT(rules); i++)
-        if (om_sv_is(n->op, rules[i].op))
-            return rules[i].mark(x, n);
-    return do_all(x, n);
-}
-
-static int mark_nodes(struct pass *x)
-{
-    for (size_t i = 0; i < x->g->nodes.len; i++) {
-        const struct om_doc_node *const n = &x->g->nodes.items[i];
-
-        OM_TRY(om_wrap(x->j->err, mark_node(x, n), "node \"%.*s\"", OM_SV(n->name)));
-        for (uint32_t k = 0; k < n->n_in && wants(x, n); k++)
-            if (find_mark(x, n->in[k]))
-                find_mark(x, n->in[k])->readers++;
-    }
-    return 0;
-}
 
 /* ---- parameters ---- */
 
-static struct om_affine_range range_of(const struct om_quant_config *c, enum kind kind)
+static struct om_affine_range range_of(const struct om_quant_config *c, enum om_mark_kind kind)
 {
-    const bool weight = kind == WEIGHT;
+    const bool weight = kind == OM_MARK_WEIGHT;
 
     return (struct om_affine_range){
         .is_signed = (weight ? c->weights_type : c->activations_type) == OM_QUANT_INT8,
@@ -382,11 +22,11 @@ static struct om_affine_range range_of(const struct om_quant_config *c, enum kin
     };
 }
 
-static int measure_weight(struct pass *x, struct mark *m)
+static int measure_weight(struct om_marks *x, struct om_qdq_mark *m)
 {
     struct om_quant_job *const j = x->j;
     struct om_affine *const a = om_arena_alloc(j->arena, sizeof(*a));
-    const struct om_doc_tensor *const t = find_tensor(x, m->name);
+    const struct om_doc_tensor *const t = om_marks_tensor(x, m->name, NULL);
     struct om_weight w;
 
     if (!a)
@@ -408,26 +48,38 @@ static int measure_weight(struct pass *x, struct mark *m)
     return om_affine_measure(a, j->err);
 }
 
-static int collect_ranges(struct pass *x)
+static int want_ranges(struct om_marks *x)
 {
-    for (size_t i = 0; i < x->n_marks; i++)
-        if (!x->marks[i].gone && x->marks[i].kind != SHARED)
-            OM_TRY(om_ranges_want(x->ranges, x->g, x->marks[i].name));
-    return om_ranges_measure(x->ranges);
+    for (size_t i = 0; i < x->n; i++)
+        if (!x->items[i].gone && x->items[i].kind != OM_MARK_SHARED)
+            OM_TRY(om_ranges_want(x->ranges, x->g, x->items[i].name));
+    return 0;
 }
 
-static int set_params(struct pass *x)
+/* The marks that hold the numbers of an initializer. */
+static struct om_qdq_mark *numbers_of(struct om_marks *x, struct om_qdq_mark *m)
 {
-    const struct om_affine_range r = range_of(x->j->config, ACTIVATION);
+    struct om_marks *owner = x;
 
-    for (size_t i = 0; i < x->n_marks; i++) {
-        struct mark *const m = &x->marks[i];
+    if (!m || !m->tensor)
+        return m;
+    (void)om_marks_tensor(x, m->name, &owner);
+    return owner == x ? m : om_marks_find(owner, m->name);
+}
+
+static int set_params(struct om_marks *x)
+{
+    const struct om_affine_range r = range_of(x->j->config, OM_MARK_ACTIVATION);
+
+    for (size_t i = 0; i < x->n; i++) {
+        struct om_qdq_mark *const m = &x->items[i];
         const struct om_range *range;
 
-        if (m->gone || m->kind == SHARED)
+        if (m->gone || m->kind == OM_MARK_SHARED)
             continue;
         if (m->tensor) {
-            OM_TRY(measure_weight(x, m));
+            if (numbers_of(x, m) == m)
+                OM_TRY(measure_weight(x, m));
             continue;
         }
         range = om_ranges_find(x->ranges, x->g, m->name);
@@ -439,16 +91,40 @@ static int set_params(struct pass *x)
     return 0;
 }
 
-/* ---- the new graph ---- */
-
-static om_sv text(struct pass *x, om_sv base, const char *ending, size_t number)
+/* Nothing was seen of a branch that never ran, or of the body of a loop: it stays. */
+static bool was_seen(const struct om_marks *x)
 {
-    return number == 0 ? om_doc_text(x->j->doc, "%.*s%s", OM_SV(base), ending)
-                       : om_doc_text(x->j->doc, "%.*s%s_%zu", OM_SV(base), ending, number);
+    for (size_t i = 0; i < x->n; i++)
+        if (!x->items[i].gone && !x->items[i].tensor && x->items[i].kind != OM_MARK_SHARED)
+            return true;
+    return x->number == 0;
 }
 
-static int add_tensor(struct pass *x, om_sv name, int32_t type, uint32_t rank, const int64_t *dims,
-                      uint64_t bytes, const void *data, const struct om_doc_source *source)
+/* ---- the new graph ---- */
+
+/* A name of an inner graph says which graph it is, as names around it must be others. */
+static om_sv text(struct om_marks *x, om_sv base, const char *ending, size_t number)
+{
+    char copy[32] = "", graph[32] = "";
+
+    if (number > 0)
+        snprintf(copy, sizeof(copy), "_%zu", number);
+    if (x->number > 0)
+        snprintf(graph, sizeof(graph), "_in_graph_%zu", x->number);
+    return om_doc_text(x->j->doc, "%.*s%s%s%s", OM_SV(base), ending, copy, graph);
+}
+
+/* The same for a value: one that nothing has yet. "": out of memory, which what uses it says. */
+static om_sv fresh(struct om_marks *x, om_sv base, const char *ending, size_t number)
+{
+    om_sv name = text(x, base, ending, number);
+
+    return name.len > 0 && om_quant_name(x->j, name, &name) == 0 ? name : (om_sv){ "", 0 };
+}
+
+static int add_tensor(struct om_marks *x, om_sv name, int32_t type, uint32_t rank,
+                      const int64_t *dims, uint64_t bytes, const void *data,
+                      const struct om_doc_source *source)
 {
     struct om_doc_tensor *const t = om_doc_add_tensor(x->j->doc, x->g);
 
@@ -464,13 +140,13 @@ static int add_tensor(struct pass *x, om_sv name, int32_t type, uint32_t rank, c
     return 0;
 }
 
-static int add_node(struct pass *x, const char *op, om_sv name, om_sv a, om_sv scale, om_sv zero,
-                    om_sv out, int axis)
+static int add_node(struct om_marks *x, const char *op, om_sv name, om_sv a, om_sv scale,
+                    om_sv zero, om_sv out, int axis)
 {
     struct om_doc_node *const n = om_doc_add_node(x->j->doc, x->g);
     const om_sv in[] = { a, scale, zero };
 
-    if (!n || name.len == 0 || out.len == 0)
+    if (!n || name.len == 0 || a.len == 0 || scale.len == 0 || out.len == 0)
         return om_quant_no_memory(x->j);
     n->op = om_sv_str(op);
     n->name = name;
@@ -483,8 +159,8 @@ static int add_node(struct pass *x, const char *op, om_sv name, om_sv a, om_sv s
     return 0;
 }
 
-static int add_scale(struct pass *x, struct mark *m, const float *scale, const int8_t *zero,
-                     size_t n, bool is_signed)
+static int add_scale(struct om_marks *x, struct om_qdq_mark *m, const float *scale,
+                     const int8_t *zero, size_t n, bool is_signed)
 {
     int64_t *const dims = om_arena_alloc(x->j->arena, sizeof(*dims));
     const uint32_t rank = m->axis >= 0 ? 1 : 0;
@@ -492,50 +168,67 @@ static int add_scale(struct pass *x, struct mark *m, const float *scale, const i
     if (!dims)
         return om_quant_no_memory(x->j);
     *dims = (int64_t)n;
-    m->scale_name = text(x, m->name, "_scale", 0);
-    m->zero_name = text(x, m->name, "_zero_point", 0);
+    m->scale_name = fresh(x, m->name, "_scale", 0);
+    m->zero_name = fresh(x, m->name, "_zero_point", 0);
     OM_TRY(add_tensor(x, m->scale_name, OM_Q_F32, rank, dims, n * sizeof(float), scale, NULL));
     return add_tensor(x, m->zero_name, is_signed ? OM_Q_I8 : OM_Q_U8, rank, dims, n, zero, NULL);
 }
 
-static int place_weight(struct pass *x, struct mark *m)
+/* Scale, zero point and bytes of an initializer, in its own graph, once. */
+static int store_weight(struct om_marks *x, struct om_qdq_mark *m)
 {
     struct om_quant_job *const j = x->j;
-    const struct om_doc_tensor t = *find_tensor(x, m->name);
     struct om_affine *const a = m->affine;
     const size_t size = a->batch * a->rows * a->cols;
-    const om_sv name = text(x, m->name, "_DequantizeLinear", 0);
-    om_sv q = text(x, m->name, "_quantized", 0);
+    const struct om_doc_tensor t = *om_marks_tensor(x, m->name, NULL);
 
-    m->placed = true;
-    m->out = text(x, m->name, "_DequantizeLinear_Output", 0);
+    if (m->scale_name.len > 0)
+        return 0;
     OM_TRY(add_scale(x, m, a->scale, a->zero, a->steps.n, a->range.is_signed));
-    if (j->config->add_pair_to_weight) {
-        q = text(x, m->name, "_QuantizeLinear_Output", 0);
+    if (j->config->add_pair_to_weight)
+        return 0;
+    m->q_name = fresh(x, m->name, "_quantized", 0);
+    OM_TRY(add_tensor(x, m->q_name, a->range.is_signed ? OM_Q_I8 : OM_Q_U8, t.rank, t.dims, size,
+                      NULL, &a->source));
+    return om_quant_add_layer(
+        j, (struct om_quant_layer){ .name = m->name,
+                                    .form = a->range.is_signed ? "int8" : "uint8",
+                                    .before = a->weight.bytes,
+                                    .after = size + a->steps.n * 5,
+                                    .error = a->want_error ? &a->error : NULL });
+}
+
+static int place_weight(struct om_marks *x, struct om_qdq_mark *m)
+{
+    struct om_qdq_mark *const w = numbers_of(x, m);
+    struct om_marks *owner = x;
+    om_sv q;
+
+    (void)om_marks_tensor(x, m->name, &owner);
+    OM_TRY(store_weight(owner, w));
+    q = w->q_name;
+    m->placed = true;
+    m->scale_name = w->scale_name;
+    m->zero_name = w->zero_name;
+    m->out = fresh(x, m->name, "_DequantizeLinear_Output", 0);
+    if (x->j->config->add_pair_to_weight) {
+        q = fresh(x, m->name, "_QuantizeLinear_Output", 0);
         OM_TRY(add_node(x, "QuantizeLinear", text(x, m->name, "_QuantizeLinear", 0), m->name,
-                        m->scale_name, m->zero_name, q, m->axis));
-    } else {
-        OM_TRY(add_tensor(x, q, a->range.is_signed ? OM_Q_I8 : OM_Q_U8, t.rank, t.dims, size, NULL,
-                          &a->source));
-        OM_TRY(om_quant_add_layer(
-            j, (struct om_quant_layer){ .name = m->name,
-                                        .form = a->range.is_signed ? "int8" : "uint8",
-                                        .before = a->weight.bytes,
-                                        .after = size + a->steps.n * 5,
-                                        .error = a->want_error ? &a->error : NULL }));
+                        w->scale_name, w->zero_name, q, w->axis));
     }
-    return add_node(x, "DequantizeLinear", name, q, m->scale_name, m->zero_name, m->out, m->axis);
+    return add_node(x, "DequantizeLinear", text(x, m->name, "_DequantizeLinear", 0), q,
+                    w->scale_name, w->zero_name, m->out, w->axis);
 }
 
 /* The names of the scale and zero point, which a shared value has from another. */
-static int name_params(struct pass *x, struct mark *m)
+static int name_params(struct om_marks *x, struct om_qdq_mark *m)
 {
-    const struct mark *from;
+    const struct om_qdq_mark *from;
     float *scale;
     int8_t *zero;
 
-    if (m->kind == SHARED) {
-        from = find_mark(x, m->from);
+    if (m->kind == OM_MARK_SHARED) {
+        from = om_marks_find(x, m->from);
         if (!from || from->scale_name.len == 0) {
             m->gone = true;
             return 0;
@@ -553,9 +246,10 @@ static int name_params(struct pass *x, struct mark *m)
     return add_scale(x, m, scale, zero, 1, x->j->config->activations_type == OM_QUANT_INT8);
 }
 
-static int add_pair(struct pass *x, const struct mark *m, om_sv from, om_sv to, size_t number)
+static int add_pair(struct om_marks *x, const struct om_qdq_mark *m, om_sv from, om_sv to,
+                    size_t number)
 {
-    const om_sv q = text(x, m->name, "_QuantizeLinear_Output", number);
+    const om_sv q = fresh(x, m->name, "_QuantizeLinear_Output", number);
 
     OM_TRY(add_node(x, "QuantizeLinear", text(x, m->name, "_QuantizeLinear", number), from,
                     m->scale_name, m->zero_name, q, -1));
@@ -564,13 +258,13 @@ static int add_pair(struct pass *x, const struct mark *m, om_sv from, om_sv to, 
 }
 
 /* Consumers with a pair each, which is made when they ask. */
-static bool is_dedicated(const struct pass *x, const struct mark *m)
+static bool is_dedicated(const struct om_marks *x, const struct om_qdq_mark *m)
 {
-    return x->j->config->dedicated_pair && m->readers > 1 && !is_output(x, m->name);
+    return x->j->config->dedicated_pair && m->readers > 1 && !om_marks_output(x, m->name);
 }
 
 /* The pair behind a value that has just been made; *made is its name there. */
-static int place_activation(struct pass *x, struct mark *m, om_sv *made)
+static int place_activation(struct om_marks *x, struct om_qdq_mark *m, om_sv *made)
 {
     OM_TRY(name_params(x, m));
     if (m->gone)
@@ -578,16 +272,16 @@ static int place_activation(struct pass *x, struct mark *m, om_sv *made)
     m->placed = true;
     if (is_dedicated(x, m))
         return 0;
-    if (is_output(x, m->name)) {
-        *made = text(x, m->name, "_QuantizeLinear_Input", 0);
+    if (om_marks_output(x, m->name)) {
+        *made = fresh(x, m->name, "_QuantizeLinear_Input", 0);
         m->out = m->name;
     } else {
-        m->out = text(x, m->name, "_DequantizeLinear_Output", 0);
+        m->out = fresh(x, m->name, "_DequantizeLinear_Output", 0);
     }
     return 0;
 }
 
-static int finish_activation(struct pass *x, const struct mark *m, om_sv made)
+static int finish_activation(struct om_marks *x, const struct om_qdq_mark *m, om_sv made)
 {
     if (!m->placed || is_dedicated(x, m))
         return 0;
@@ -595,14 +289,14 @@ static int finish_activation(struct pass *x, const struct mark *m, om_sv made)
 }
 
 /* The scale of an activation, which may be that of what it was moved from. */
-static bool scale_of(const struct pass *x, om_sv name, float *scale)
+static bool scale_of(struct om_marks *x, om_sv name, float *scale)
 {
-    for (size_t i = 0; i <= x->n_marks; i++) {
-        const struct mark *const m = find_mark(x, name);
+    for (size_t i = 0; i <= x->n; i++) {
+        const struct om_qdq_mark *const m = numbers_of(x, om_marks_find(x, name));
 
         if (!m)
             return false;
-        if (m->kind != SHARED) {
+        if (m->kind != OM_MARK_SHARED) {
             *scale = m->affine ? m->affine->scale[0] : m->scale;
             return !m->affine || m->affine->steps.n == 1;
         }
@@ -612,11 +306,12 @@ static bool scale_of(const struct pass *x, om_sv name, float *scale)
 }
 
 /* int32 with the scale of the product: input's times weight's. A bias that does not fit stays. */
-static int place_bias(struct pass *x, struct bias *b)
+static int place_bias(struct om_marks *x, struct om_qdq_bias *b)
 {
     struct om_quant_job *const j = x->j;
-    const struct mark *const weight = find_mark(x, b->weight);
-    const struct om_doc_tensor t = *find_tensor(x, b->name);
+    const struct om_qdq_mark *const weight = numbers_of(x, om_marks_find(x, b->weight));
+    struct om_marks *owner = x;
+    const struct om_doc_tensor t = *om_marks_tensor(x, b->name, &owner);
     struct om_bias made;
     float in = 0;
     int64_t *dims;
@@ -633,9 +328,11 @@ static int place_bias(struct pass *x, struct bias *b)
     if (!dims)
         return om_quant_no_memory(j);
     *dims = (int64_t)made.scales;
-    names[0] = text(x, b->name, "_quantized", 0);
-    names[1] = text(x, b->name, "_quantized_scale", 0);
-    names[2] = text(x, b->name, "_quantized_zero_point", 0);
+    if (owner != x)
+        b->out = fresh(x, b->name, "_DequantizeLinear_Output", 0);
+    names[0] = fresh(x, b->name, "_quantized", 0);
+    names[1] = fresh(x, b->name, "_quantized_scale", 0);
+    names[2] = fresh(x, b->name, "_quantized_zero_point", 0);
     OM_TRY(add_tensor(x, names[0], OM_Q_I32, 1, t.dims, made.n * 4, made.q, NULL));
     OM_TRY(add_tensor(x, names[1], OM_Q_F32, 1, dims, made.scales * 4, made.scale, NULL));
     OM_TRY(
@@ -645,16 +342,17 @@ static int place_bias(struct pass *x, struct bias *b)
 }
 
 /* A value that is quantized for its readers alone: others may have it as it is. */
-static bool keeps_float(const struct pass *x, const struct mark *m)
+static bool keeps_float(const struct om_marks *x, const struct om_qdq_mark *m)
 {
-    return x->j->config->float_readers && m->kind == ACTIVATION && !m->tensor && !m->made;
+    return x->j->config->float_readers && m->kind == OM_MARK_ACTIVATION && !m->tensor && !m->made;
 }
 
 /* What a node reads in place of a value. */
-static int read_value(struct pass *x, om_sv *name, bool wanted)
+static int read_value(struct om_marks *x, om_sv *name, bool wanted)
 {
-    struct mark *const m = find_mark(x, *name);
+    struct om_qdq_mark *const m = om_marks_find(x, *name);
     uint32_t at;
+    om_sv out;
 
     if (om_map_get(&x->bias_by_name, *name, &at)) {
         if (!x->biases[at].placed)
@@ -672,19 +370,19 @@ static int read_value(struct pass *x, om_sv *name, bool wanted)
         if (!wanted)
             return 0;
         m->served++;
-        OM_TRY(add_pair(x, m, m->name, text(x, m->name, "_DequantizeLinear_Output", m->served),
-                        m->served));
-        *name = text(x, *name, "_DequantizeLinear_Output", m->served);
+        out = fresh(x, m->name, "_DequantizeLinear_Output", m->served);
+        OM_TRY(add_pair(x, m, m->name, out, m->served));
+        *name = out;
         return 0;
     }
     *name = m->out;
     return 0;
 }
 
-static int rewrite_node(struct pass *x, const struct om_doc_node *old)
+static int rewrite_node(struct om_marks *x, const struct om_doc_node *old)
 {
     struct om_arena *const a = x->j->arena;
-    const bool wanted = wants(x, old);
+    const bool wanted = om_marks_want(x, old);
     struct om_doc_node n = *old, *copy;
 
     n.in = om_arena_copy(a, old->in, old->n_in * sizeof(om_sv));
@@ -694,28 +392,30 @@ static int rewrite_node(struct pass *x, const struct om_doc_node *old)
     for (uint32_t i = 0; i < n.n_in; i++)
         OM_TRY(read_value(x, &n.in[i], wanted));
     for (uint32_t i = 0; i < n.n_out; i++)
-        if (find_mark(x, old->out[i]))
-            OM_TRY(place_activation(x, find_mark(x, old->out[i]), &n.out[i]));
+        if (om_marks_find(x, old->out[i]))
+            OM_TRY(place_activation(x, om_marks_find(x, old->out[i]), &n.out[i]));
     copy = om_doc_add_node(x->j->doc, x->g);
     if (!copy)
         return om_quant_no_memory(x->j);
     *copy = n;
     for (uint32_t i = 0; i < n.n_out; i++)
-        if (find_mark(x, old->out[i]))
-            OM_TRY(finish_activation(x, find_mark(x, old->out[i]), n.out[i]));
+        if (om_marks_find(x, old->out[i]))
+            OM_TRY(finish_activation(x, om_marks_find(x, old->out[i]), n.out[i]));
     return 0;
 }
 
-static int rewrite_graph(struct pass *x)
+static int rewrite_graph(struct om_marks *x)
 {
     const struct om_doc_nodes old = x->g->nodes;
 
     x->g->nodes = (struct om_doc_nodes){ .items = NULL };
-    for (size_t i = 0; i < x->g->inputs.len; i++) {
-        om_sv made = x->g->inputs.items[i].name;
-        struct mark *const m = find_mark(x, made);
+    for (size_t i = 0; i < x->n; i++) {
+        struct om_qdq_mark *const m = om_marks_find(x, x->items[i].name);
+        om_sv made = x->items[i].name;
 
-        if (!m || m->tensor || is_output(x, m->name))
+        /* Inputs, and what comes from the graph around this one. */
+        if (m != &x->items[i] || m->tensor || om_map_get(&x->makers, made, NULL) ||
+            om_marks_output(x, made))
             continue;
         OM_TRY(place_activation(x, m, &made));
         OM_TRY(finish_activation(x, m, made));
@@ -727,13 +427,15 @@ static int rewrite_graph(struct pass *x)
 }
 
 /* The makers of what removed nodes read give what those gave. */
-static int bypass_removed(struct pass *x)
+static int bypass_removed(struct om_marks *x)
 {
     for (size_t i = 0; i < x->g->nodes.len; i++) {
         const struct om_doc_node *const n = &x->g->nodes.items[i];
         struct om_doc_node *maker;
         uint32_t at = 0;
 
+        if (x->removed[i] && !om_marks_find(x, n->out[0]))
+            x->removed[i] = false; /* no range stands for it after all */
         if (!x->removed[i] || !om_map_get(&x->makers, n->in[0], &at))
             continue;
         maker = &x->g->nodes.items[at];
@@ -748,68 +450,76 @@ static int bypass_removed(struct pass *x)
 
 /* ---- the whole ---- */
 
-static int prepare(struct pass *x)
+static int write_graph(struct om_marks *x)
 {
-    struct om_doc_graph *const g = x->g;
-    const char *const *const stay = x->j->config->float_output_operators;
-
-    x->removed = om_arena_array(x->j->arena, g->nodes.len + 1, sizeof(*x->removed));
-    if (!x->removed)
-        return om_quant_no_memory(x->j);
-    for (size_t i = 0; stay && stay[i]; i++)
-        if (om_map_put(&x->float_outputs, om_sv_str(stay[i]), 0) < 0)
-            return om_quant_no_memory(x->j);
-    for (size_t i = 0; i < g->tensors.len; i++)
-        if (om_map_put(&x->tensors, g->tensors.items[i].name, (uint32_t)i) < 0)
-            return om_quant_no_memory(x->j);
-    for (size_t i = 0; i < g->nodes.len; i++) {
-        const struct om_doc_node *const n = &g->nodes.items[i];
-
-        for (uint32_t k = 0; k < n->n_attrs; k++)
-            if (n->attrs[k].n_graphs > 0)
-                return om_fail(x->j->err, OM_E_UNSUPPORTED,
-                               "node \"%.*s\" (%.*s): static quantization takes no subgraphs",
-                               OM_SV(n->name), OM_SV(n->op));
-        for (uint32_t k = 0; k < n->n_in; k++) {
-            uint32_t count = 0;
-
-            (void)om_map_get(&x->readers, n->in[k], &count);
-            if (om_map_put(&x->readers, n->in[k], count + 1) < 0)
-                return om_quant_no_memory(x->j);
-        }
-        for (uint32_t k = 0; k < n->n_out; k++)
-            if (om_map_put(&x->makers, n->out[k], (uint32_t)i) < 0)
-                return om_quant_no_memory(x->j);
-    }
-    return 0;
-}
-
-static int run(struct pass *x)
-{
-    OM_TRY(om_ranges_init(x->ranges, x->j));
-    OM_TRY(prepare(x));
-    OM_TRY(mark_nodes(x));
-    OM_TRY(collect_ranges(x));
-    OM_TRY(set_params(x));
+    if (!was_seen(x))
+        return 0;
     OM_TRY(bypass_removed(x));
     return rewrite_graph(x);
 }
 
+struct graphs {
+    struct om_ranges ranges;
+    struct om_marks *items; /* outer ones first */
+    size_t n;
+};
+
+static int count_graph(void *user, struct om_doc_graph *g, struct om_error *err)
+{
+    (void)g;
+    (void)err;
+    (*(size_t *)user)++;
+    return 0;
+}
+
+static int add_graph(void *user, struct om_doc_graph *g, struct om_error *err)
+{
+    struct graphs *const x = user;
+    struct om_marks *const m = &x->items[x->n];
+
+    (void)err;
+    *m = (struct om_marks){ .j = x->ranges.j, .g = g, .ranges = &x->ranges, .number = x->n };
+    for (size_t i = 0; i < x->n; i++)
+        if (x->items[i].g == g->parent)
+            m->parent = &x->items[i];
+    x->n++;
+    return om_marks_init(m);
+}
+
+static int each_graph(struct graphs *x, int (*step)(struct om_marks *m))
+{
+    for (size_t i = 0; i < x->n; i++)
+        OM_TRY(step(&x->items[i]));
+    return 0;
+}
+
+static int run(struct graphs *x)
+{
+    struct om_quant_job *const j = x->ranges.j;
+    size_t n = 0;
+
+    OM_TRY(om_ranges_init(&x->ranges, j));
+    OM_TRY(om_doc_walk(j->doc->graph, count_graph, &n, j->err));
+    x->items = calloc(n, sizeof(*x->items));
+    if (!x->items)
+        return om_quant_no_memory(j);
+    OM_TRY(om_doc_walk(j->doc->graph, add_graph, x, j->err));
+    OM_TRY(each_graph(x, om_marks_nodes));
+    OM_TRY(each_graph(x, want_ranges));
+    OM_TRY(om_ranges_measure(&x->ranges));
+    OM_TRY(each_graph(x, set_params));
+    return each_graph(x, write_graph);
+}
+
 static int write_pairs(struct om_quant_job *j)
 {
-    struct om_ranges ranges = { .j = j };
-    struct pass x = { .j = j, .g = j->doc->graph, .ranges = &ranges };
+    struct graphs x = { .ranges = { .j = j } };
     const int rc = run(&x);
 
-    om_ranges_release(&ranges);
-    om_map_release(&x.tensors);
-    om_map_release(&x.by_name);
-    om_map_release(&x.bias_by_name);
-    om_map_release(&x.readers);
-    om_map_release(&x.makers);
-    om_map_release(&x.float_outputs);
-    free(x.marks);
-    free(x.biases);
+    for (size_t i = 0; i < x.n; i++)
+        om_marks_release(&x.items[i]);
+    free(x.items);
+    om_ranges_release(&x.ranges);
     return rc;
 }
 

@@ -361,6 +361,8 @@ def main(minilm):
             files.append(out / "model.onnx")
         for file in files:
             for name, changes in STATIC.items():
+                if "gpt2" in str(file) and name.startswith("QDQ") and changes.get("per_channel"):
+                    continue # the tool gives rows of the table that is also a weight the scales of its columns
                 with scratch() as work:
                     report.check(f"static, {file.parent.name} {file.name}, {name}", static_against_optimum, file,
                                  static_config("avx512_vnni", changes=changes), work)
