@@ -76,15 +76,24 @@ def add_tokenizer(directory):
     return size
 
 
-def theirs(directory, ids, new):
+def theirs(directory, rows, new):
+    """The ids of each row, which are padded to one length."""
     model = og.Model(str(directory))
     params = og.GeneratorParams(model)
-    params.set_search_options(max_length=len(ids) + new, do_sample=False)
+    params.set_search_options(max_length=len(rows[0]) + new, do_sample=False, batch_size=len(rows))
     generator = og.Generator(model, params)
-    generator.append_tokens(np.array([ids], np.int32))
+    generator.append_tokens(np.array(rows, np.int32))
     while not generator.is_done():
         generator.generate_next_token()
-    return [int(i) for i in generator.get_sequence(0)]
+    return [[int(i) for i in generator.get_sequence(row)] for row in range(len(rows))]
+
+
+def check_batch(directory, ids, new, model):
+    """A short text beside a long one, with its padding at the end, goes on as it does alone."""
+    short = ids[:4]
+    alone = theirs(directory, [short], new)[0][len(short):]
+    padded = theirs(directory, [ids, short + [model["pad_token_id"]] * (len(ids) - len(short))], new)[1][len(ids):]
+    assert padded[:len(alone)] == alone, f"{padded} in a batch, {alone} alone"
 
 
 def ours(directory, ids, new):
@@ -102,14 +111,17 @@ def check(checkpoint, tmp, options, new):
     ids = [int(i) for i in np.random.default_rng(1).integers(3, size, PROMPT)]
     export = ("export", "onnx", "-q", "--no-validation", "--task", TASK, "-m", checkpoint, *options)
     cli(*export, "--genai", genai)
-    got, want = theirs(genai, ids, new), ours(genai, ids, new)
+    got, want = theirs(genai, [ids], new)[0], ours(genai, ids, new)
     if "--quantize" not in options:  # else activations are quantized in one of them
         cli(*export, plain)
         assert ours(plain, ids, new) == want, f"{want}, expected those of the plain export"
-    end = json.loads((genai / "genai_config.json").read_text())["model"]["eos_token_id"]
+    model = json.loads((genai / "genai_config.json").read_text())["model"]
+    end = model["eos_token_id"]
     if len(want) < len(ids) + new and want[-1] in (end if isinstance(end, list) else [end]):  # it leaves that out
         want.pop()
     assert got == want, f"{got}, expected {want}"
+    if not options:
+        check_batch(genai, ids, min(new, 24), model)
     return len(got) - len(ids)
 
 
