@@ -1,12 +1,21 @@
-/* src/ref/recurrent.c: LSTM, GRU and RNN with their usual activations; everything in double. */
+/* src/ref/recurrent.c: LSTM, GRU and RNN; everything in double. */
 #include <math.h>
 
-#include "ref/kernel.h"
+#include "ref/plan.h"
 
 enum kind { RNN, GRU, LSTM };
 
+enum { ACTIVATIONS = 3 }; /* of a direction, at most */
+
+struct activation {
+    double (*of)(double v, double alpha, double beta);
+    double alpha, beta;
+};
+
 struct recurrent {
     enum kind kind;
+    struct activation act[2][ACTIVATIONS]; /* by direction: f, g, h */
+    bool input_forget;
     int64_t length, batch, in, hidden, directions, gates;
     bool batch_first, backward, reset_after; /* linear_before_reset */
     double clip;
@@ -14,10 +23,89 @@ struct recurrent {
     struct ref_tensor state; /* double: h, c, gates of x and of h */
 };
 
-static double sigmoid(double v)
+/* ---- activations ---- */
+
+#define ACTIVATION(name, expr)                       \
+    static double name(double v, double a, double b) \
+    {                                                \
+        (void)a;                                     \
+        (void)b;                                     \
+        return (expr);                               \
+    }
+
+ACTIVATION(act_sigmoid, 1 / (1 + exp(-v)))
+ACTIVATION(act_tanh, tanh(v))
+ACTIVATION(act_relu, v > 0 ? v : 0)
+ACTIVATION(act_affine, a *v + b)
+ACTIVATION(act_leaky, v >= 0 ? v : a * v)
+ACTIVATION(act_thresholded, v >= a ? v : 0)
+ACTIVATION(act_scaled_tanh, a *tanh(b *v))
+ACTIVATION(act_hard_sigmoid, fmin(fmax(a *v + b, 0), 1))
+ACTIVATION(act_elu, v >= 0 ? v : a * expm1(v))
+ACTIVATION(act_softsign, v / (1 + fabs(v)))
+ACTIVATION(act_softplus, log1p(exp(v)))
+
+static const struct named {
+    const char *name;
+    struct activation act; /* with the defaults */
+    int params;            /* that the node's lists have for it: alpha, then beta */
+} named[] = {
+    { "Sigmoid", { act_sigmoid, 0, 0 }, 0 },
+    { "Tanh", { act_tanh, 0, 0 }, 0 },
+    { "Relu", { act_relu, 0, 0 }, 0 },
+    { "Affine", { act_affine, 1, 0 }, 2 },
+    { "LeakyRelu", { act_leaky, 0.01, 0 }, 1 },
+    { "ThresholdedRelu", { act_thresholded, 1, 0 }, 1 },
+    { "ScaledTanh", { act_scaled_tanh, 1, 1 }, 2 },
+    { "HardSigmoid", { act_hard_sigmoid, 0.2, 0.5 }, 2 },
+    { "Elu", { act_elu, 1, 0 }, 1 },
+    { "Softsign", { act_softsign, 0, 0 }, 0 },
+    { "Softplus", { act_softplus, 0, 0 }, 0 },
+};
+
+static int find_activation(const struct ref_call *c, om_sv name, const struct named **out)
 {
-    return 1 / (1 + exp(-v));
+    for (size_t i = 0; i < OM_COUNT(named); i++)
+        if (om_sv_is(name, named[i].name)) {
+            *out = &named[i];
+            return 0;
+        }
+    return om_fail(c->err, OM_E_UNSUPPORTED, "the activation %.*s", OM_SV(name));
 }
+
+/* The usual ones, or those that the node names; parameters come in their order. */
+static int read_activations(const struct ref_call *c, struct recurrent *n)
+{
+    const size_t each = n->kind == RNN ? 1 : n->kind == GRU ? 2 : 3, most = each * 2;
+    om_sv names[2 * ACTIVATIONS];
+    float alpha[2 * ACTIVATIONS], beta[2 * ACTIVATIONS];
+    size_t n_names, n_alpha, n_beta, a = 0, b = 0;
+
+    OM_TRY(om_ref_attr_strings(c, "activations", names, most, &n_names));
+    OM_TRY(om_ref_attr_floats(c, "activation_alpha", alpha, most, &n_alpha));
+    OM_TRY(om_ref_attr_floats(c, "activation_beta", beta, most, &n_beta));
+    for (size_t i = 0; i < most; i++) {
+        const om_sv usual = n->kind != RNN && i % each == 0 ? OM_SVL("Sigmoid") : OM_SVL("Tanh");
+        const struct named *found = NULL;
+
+        OM_TRY(find_activation(c, i < n_names ? names[i] : usual, &found));
+        n->act[i / each][i % each] = found->act;
+        if (found->params > 0 && a < n_alpha)
+            n->act[i / each][i % each].alpha = (double)alpha[a++];
+        if (found->params > 1 && b < n_beta)
+            n->act[i / each][i % each].beta = (double)beta[b++];
+    }
+    return 0;
+}
+
+static double apply(const struct recurrent *n, int64_t d, int which, double v)
+{
+    const struct activation *a = &n->act[d][which];
+
+    return a->of(v, a->alpha, a->beta);
+}
+
+/* ---- steps ---- */
 
 static double clipped(const struct recurrent *n, double v)
 {
@@ -50,7 +138,8 @@ static void step_rnn(const struct recurrent *n, int64_t d, const double *gx, con
                      double *h)
 {
     for (int64_t i = 0; i < n->hidden; i++)
-        h[i] = tanh(clipped(n, gx[i] + gh[i] + bias(n, d, i, false) + bias(n, d, i, true)));
+        h[i] =
+            apply(n, d, 0, clipped(n, gx[i] + gh[i] + bias(n, d, i, false) + bias(n, d, i, true)));
 }
 
 /* Gates in the order z, r, h. */
@@ -60,7 +149,8 @@ static void step_gru(const struct recurrent *n, int64_t d, const double *gx, dou
     const int64_t m = n->hidden;
 
     for (int64_t i = 0; i < m; i++)
-        reset[i] = sigmoid(
+        reset[i] = apply(
+            n, d, 0,
             clipped(n, gx[m + i] + gh[m + i] + bias(n, d, m + i, false) + bias(n, d, m + i, true)));
     for (int64_t i = 0; i < m; i++) {
         double state = gh[2 * m + i];
@@ -73,11 +163,12 @@ static void step_gru(const struct recurrent *n, int64_t d, const double *gx, dou
         } else {
             state = reset[i] * (state + bias(n, d, 2 * m + i, true));
         }
-        gh[2 * m + i] = tanh(clipped(n, gx[2 * m + i] + state + bias(n, d, 2 * m + i, false)));
+        gh[2 * m + i] =
+            apply(n, d, 1, clipped(n, gx[2 * m + i] + state + bias(n, d, 2 * m + i, false)));
     }
     for (int64_t i = 0; i < m; i++) {
         const double z =
-            sigmoid(clipped(n, gx[i] + gh[i] + bias(n, d, i, false) + bias(n, d, i, true)));
+            apply(n, d, 0, clipped(n, gx[i] + gh[i] + bias(n, d, i, false) + bias(n, d, i, true)));
 
         h[i] = (1 - z) * gh[2 * m + i] + z * h[i];
     }
@@ -100,10 +191,12 @@ static void step_lstm(const struct recurrent *n, int64_t d, const double *gx, co
         for (int64_t k = 0; k < 4; k++)
             g[k] = gx[k * m + i] + gh[k * m + i] + bias(n, d, k * m + i, false) +
                    bias(n, d, k * m + i, true);
-        in = sigmoid(clipped(n, g[0] + peep(n, d, 0, i, cell[i])));
-        forget = sigmoid(clipped(n, g[2] + peep(n, d, 2, i, cell[i])));
-        cell[i] = forget * cell[i] + in * tanh(clipped(n, g[3]));
-        h[i] = sigmoid(clipped(n, g[1] + peep(n, d, 1, i, cell[i]))) * tanh(cell[i]);
+        in = apply(n, d, 0, clipped(n, g[0] + peep(n, d, 0, i, cell[i])));
+        forget =
+            n->input_forget ? 1 - in : apply(n, d, 0, clipped(n, g[2] + peep(n, d, 2, i, cell[i])));
+        cell[i] = forget * cell[i] + in * apply(n, d, 1, clipped(n, g[3]));
+        h[i] =
+            apply(n, d, 0, clipped(n, g[1] + peep(n, d, 1, i, cell[i]))) * apply(n, d, 2, cell[i]);
     }
 }
 
@@ -168,8 +261,7 @@ static int check_operands(const struct ref_call *c, struct recurrent *n)
 
     if (x->dtype != OM_F32 && x->dtype != OM_F64)
         return om_ref_bad_dtype(c, x->dtype);
-    if (om_node_attr(c->node, "activations") || om_node_int(c->node, "input_forget", 0))
-        return om_fail(c->err, OM_E_UNSUPPORTED, "activations or input_forget");
+    OM_TRY(read_activations(c, n));
     if (fits) {
         n->length = x->dims[n->batch_first ? 1 : 0];
         n->batch = x->dims[n->batch_first ? 0 : 1];
@@ -216,6 +308,7 @@ static int recurrent(struct ref_call *c, enum kind kind)
                            .batch_first = om_node_int(c->node, "layout", 0) != 0,
                            .backward = om_ref_attr_is(c, "direction", "reverse"),
                            .reset_after = om_node_int(c->node, "linear_before_reset", 0) != 0,
+                           .input_forget = om_node_int(c->node, "input_forget", 0) != 0,
                            .clip = om_node_float(c->node, "clip", 0),
                            .x = om_ref_in(c, 0),
                            .w = om_ref_in(c, 1),

@@ -18,9 +18,9 @@ OPSETS = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)]
 class Case:
     """One node with its inputs; None is an input left out."""
 
-    def __init__(self, op, inputs, outputs=1, tolerance=1e-4, **attributes):
+    def __init__(self, op, inputs, outputs=1, tolerance=1e-4, domain="com.microsoft", **attributes):
         self.op, self.tolerance, self.attributes = op, tolerance, attributes
-        self.inputs, self.outputs = inputs, outputs
+        self.inputs, self.outputs, self.domain = inputs, outputs, domain
         self.rows = None  # outputs are compared there only: {output: mask}
         self.same = None  # inputs of the same meaning for ONNX Runtime, whose kernel does not take these
 
@@ -31,7 +31,7 @@ class Case:
         names = ["" if v is None else f"i{i}" for i, v in enumerate(inputs or self.inputs)]
         wanted = range(self.outputs) if isinstance(self.outputs, int) else self.outputs
         outputs = [f"o{i}" if i in wanted else "" for i in range(max(wanted) + 1)]
-        node = helper.make_node(self.op, names, outputs, domain="com.microsoft", **self.attributes)
+        node = helper.make_node(self.op, names, outputs, domain=self.domain, **self.attributes)
         ports = [helper.make_tensor_value_info(k, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for k, v in self.feed(inputs).items()]
         results = [helper.make_tensor_value_info(o, TensorProto.UNDEFINED, None) for o in outputs if o]
         for port in results:
@@ -351,9 +351,30 @@ def n_bits(rng):
     return Case("MatMulNBits", inputs, tolerance=1e-2, K=k, N=n, bits=bits, block_size=block)
 
 
+def recurrent(rng):
+    length, b, wide, hidden = shapes(rng, 4)
+    op, gates, each = [("RNN", 1, 1), ("GRU", 3, 2), ("LSTM", 4, 3)][rng.integers(0, 3)]
+    way = rng.choice(["forward", "reverse", "bidirectional"])
+    d = 2 if way == "bidirectional" else 1
+    known = ["Sigmoid", "Tanh", "Relu", "LeakyRelu", "HardSigmoid", "Elu", "Softsign", "Affine", "ScaledTanh"]
+    names = [str(n) for n in rng.choice(known, each * d)]
+    alphas = [n for n in names if n in ("LeakyRelu", "HardSigmoid", "Elu", "Affine", "ScaledTanh")]
+    betas = [n for n in names if n in ("HardSigmoid", "Affine", "ScaledTanh")]
+    attributes = {"activations": names, "hidden_size": hidden, "direction": way}
+    if alphas:
+        attributes["activation_alpha"] = [float(a) for a in rng.uniform(0.1, 0.6, len(alphas))]
+    if betas:
+        attributes["activation_beta"] = [float(b) for b in rng.uniform(0.1, 0.6, len(betas))]
+    if op == "GRU":
+        attributes["linear_before_reset"] = int(rng.integers(0, 2))
+    inputs = [floats(rng, length, b, wide), floats(rng, d, gates * hidden, wide), floats(rng, d, gates * hidden, hidden),
+              coin(rng, floats(rng, d, 2 * gates * hidden)), coin(rng, rng.integers(0, length + 1, b).astype(np.int32))]
+    return Case(op, inputs, 3 if op == "LSTM" else 2, tolerance=1e-3, domain="", **attributes)
+
+
 MAKERS = [
     activations, attention, chunks, fused_conv, fused_gemm, fused_matmul, gather_block_quantized, grouped, integer_products, multi_head,
-    n_bits, nhwc_max_pool, q_embed, qgemm, qlinear_concat, qlinear_conv, qlinear_one, qlinear_pair, qlinear_pool, qlinear_where, rotary,
+    n_bits, nhwc_max_pool, q_embed, qgemm, qlinear_concat, qlinear_conv, qlinear_one, qlinear_pair, qlinear_pool, qlinear_where, recurrent, rotary,
     short_products, skip_normalization,
 ]
 
