@@ -134,6 +134,8 @@ static int load_attention(const struct ref_call *c, struct attention *t)
     t->softcap = om_node_float(c->node, "softcap", 0);
     t->causal = om_node_int(c->node, "is_causal", 0) != 0;
     t->shown = om_ref_wants(c, 3) ? om_node_int(c->node, "qk_matmul_output_mode", 0) : SHOW_NONE;
+    if (om_ref_wants(c, 3) && (t->shown < SHOW_PRODUCTS || t->shown > SHOW_PROBABILITIES))
+        return om_fail(c->err, OM_E_FORMAT, "qk_matmul_output_mode is %" PRId64, t->shown);
     OM_TRY(load_mask(c, t));
     OM_TRY(om_ref_new(c->pool, &t->scores, q->dtype, (const int64_t[]){ t->queries, t->keys }, 2,
                       c->err));
@@ -227,8 +229,6 @@ static int attend(struct ref_call *c, struct attention *t)
     if (t->shown != SHOW_NONE)
         OM_TRY(om_ref_new(c->pool, &c->out[3], c->out[0].dtype,
                           (const int64_t[]){ t->batch, t->heads, t->queries, t->keys }, 4, c->err));
-    if (t->shown < SHOW_NONE || t->shown > SHOW_PROBABILITIES)
-        return om_fail(c->err, OM_E_FORMAT, "qk_matmul_output_mode is %" PRId64, t->shown);
     for (int64_t b = 0; b < t->batch && (c->out[0].count > 0 || t->shown != SHOW_NONE); b++)
         for (int64_t h = 0; h < t->heads; h++)
             attend_head(c, t, b, h);

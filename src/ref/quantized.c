@@ -490,6 +490,8 @@ int om_ref_ms_QGemm(struct ref_call *c)
     const struct requantize r = { om_ref_in(c, 1), om_ref_in(c, 4), y_scale, om_ref_in(c, 8),
                                   false };
 
+    if (t.rc == 0 && (a->rank != 2 || b->rank != 2))
+        om_ref_do_fail(&t, om_fail(c->err, OM_E_FORMAT, "the operands must be matrices"));
     if (t.rc == 0 && om_node_int(c->node, "transA", 0))
         a = om_ref_do_transpose(&t, a, swap);
     if (t.rc == 0 && tb)

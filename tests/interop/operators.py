@@ -384,7 +384,7 @@ def check(maker, seed, directory):
     model, inputs, outputs = (f"{directory}/{n}" for n in ("m.onnx", "i.safetensors", "o.safetensors"))
     onnx.save(case.model(), model)
     theirs = case.feed(case.same)
-    save_file({k: np.ascontiguousarray(v) for k, v in case.feed().items()}, inputs)
+    save_file({k: np.array(v, order="C") for k, v in case.feed().items()}, inputs)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:

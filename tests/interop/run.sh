@@ -1,7 +1,7 @@
 #!/bin/bash
 # tests/interop/run.sh BUILD [SUITE...]: the real clients of our files get the numbers of PyTorch from them.
 #
-# Suites: files, classes, tokenizers, conversions, signature, quantize, optimize, operators, real, hub, node, spark, triton, genai, shared (default: all). The Python clients live in BUILD/interop/venv, made on the
+# Suites: files, classes, tokenizers, conversions, signature, quantize, optimize, operators, cases, real, hub, node, spark, triton, genai, shared (default: all). The Python clients live in BUILD/interop/venv, made on the
 # first run, or in the virtual environment that OPTIMUM_VENV names; transformers.js in BUILD/interop/node. Prints a line per check
 # and closes with "N passed, N failed, N skipped".
 set -u
@@ -177,7 +177,7 @@ END
     echo "$ok passed, $bad failed, 0 skipped"
 }
 
-wanted=${*:-files classes tokenizers conversions signature quantize optimize operators real hub node spark triton genai shared}
+wanted=${*:-files classes tokenizers conversions signature quantize optimize operators cases real hub node spark triton genai shared}
 if [ -n "${OPTIMUM_VENV:-}" ]; then
     python=$OPTIMUM_VENV/bin/python
     [ -x "$python" ] || fail "OPTIMUM_VENV: there is no $python"
@@ -198,6 +198,7 @@ suite signature "$python" "$here/signature.py"
 suite quantize "$python" "$here/quantize.py" "$minilm"
 suite optimize "$python" "$here/optimize.py"
 suite operators "$python" "$here/operators.py"
+suite cases "$python" "$here/onnx_nodes.py"
 suite report "$python" "$here/report.py" "$minilm"
 suite real "$python" "$here/real.py" "$minilm"
 suite hub env OPTIMUM_VENV="${python%/bin/*}" "$here/../hub/run.sh" "$build" python
