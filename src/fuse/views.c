@@ -70,10 +70,39 @@ static bool all_ints(const struct fuse *f, const struct om_doc_node *n, uint32_t
     return true;
 }
 
+/* Every start is the first element: 0, or as far from the end as the axis is long. */
+static bool starts_in_front(const struct fuse *f, const struct om_doc_node *n)
+{
+    const struct om_value *const x = fz_shape(f, n->in[0]), *const starts = fz_shape(f, n->in[1]);
+    struct om_dims *const dims = f->shapes->dims;
+    int64_t axes[OM_RANK_MAX], v;
+    size_t len;
+
+    if (!x || !starts || !starts->content || starts->n_content > OM_RANK_MAX)
+        return false;
+    for (uint32_t i = 0; i < starts->n_content; i++)
+        axes[i] = i;
+    if (n->n_in > 3 && n->in[3].len > 0 &&
+        (!fz_ints(f, n->in[3], axes, OM_COUNT(axes), &len) || len != starts->n_content))
+        return false;
+    for (uint32_t i = 0; i < starts->n_content; i++) {
+        const int64_t axis = axes[i] < 0 ? axes[i] + (int64_t)x->rank : axes[i];
+
+        if (axis < 0 || axis >= (int64_t)x->rank)
+            return false;
+        if (om_dim_is_const(dims, starts->content[i], &v) && v == 0)
+            continue;
+        if (!om_dim_is_const(dims, om_dim_add(dims, starts->content[i], x->dims[axis]), &v) ||
+            v != 0)
+            return false;
+    }
+    return true;
+}
+
 /* From the first element on, one by one: as many elements are all of them. */
 static bool cuts_nothing(const struct fuse *f, const struct om_doc_node *n)
 {
-    return fz_is(n, "", "Slice") && n->n_in >= 3 && all_ints(f, n, 1, 0) && all_ints(f, n, 4, 1) &&
+    return fz_is(n, "", "Slice") && n->n_in >= 3 && starts_in_front(f, n) && all_ints(f, n, 4, 1) &&
            fz_same_shape(f, n->in[0], n->out[0]);
 }
 
@@ -398,6 +427,41 @@ static bool constant_target(const struct fuse *f, const struct om_value *x,
     return rests == 0 || (rests == 1 && copies == 0);
 }
 
+/* The axes of one that wide has and narrow does not, whose others are the same. */
+static bool added_ones(const struct fuse *f, const struct om_value *narrow,
+                       const struct om_value *wide, int64_t *axes, size_t *len)
+{
+    uint32_t k = 0;
+    int64_t one;
+
+    *len = 0;
+    for (uint32_t i = 0; i < wide->rank; i++) {
+        if (k < narrow->rank && wide->dims[i] == narrow->dims[k])
+            k++;
+        else if (om_dim_is_const(f->shapes->dims, wide->dims[i], &one) && one == 1)
+            axes[(*len)++] = i;
+        else
+            return false;
+    }
+    return k == narrow->rank && *len > 0;
+}
+
+/* A Reshape to a computed target that only adds axes of one, or takes some away. */
+static int add_axes(struct fuse *f, struct om_doc_node *n, const struct om_value *x,
+                    const struct om_value *out)
+{
+    const bool adds = out->rank > x->rank;
+    int64_t axes[OM_RANK_MAX];
+    om_sv in[2] = { n->in[0], { "", 0 } };
+    size_t len;
+
+    if (!added_ones(f, adds ? x : out, adds ? out : x, axes, &len))
+        return 0;
+    OM_TRY(fz_add_ints(f, axes, len, &in[1]));
+    f->changes++;
+    return fz_become(f, n, "", adds ? "Unsqueeze" : "Squeeze", in, 2);
+}
+
 int fz_constant_target(struct fuse *f, struct om_doc_node *n)
 {
     const struct om_value *x, *out;
@@ -415,8 +479,10 @@ int fz_constant_target(struct fuse *f, struct om_doc_node *n)
         return 0;
     x = fz_shape(f, n->in[0]);
     out = fz_shape(f, n->out[0]);
-    if (!x || !out || out->rank == 0 || !constant_target(f, x, out, target))
+    if (!x || !out)
         return 0;
+    if (out->rank == 0 || !constant_target(f, x, out, target))
+        return add_axes(f, n, x, out);
     OM_TRY(fz_add_ints(f, target, out->rank, &name));
     om_doc_drop_attr(n, "allowzero"); /* an empty axis is copied now */
     return fz_reread(f, n, 1, name);

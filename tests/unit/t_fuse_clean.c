@@ -36,6 +36,14 @@ static const struct fuse_case cases[] = {
       "in x f32 2,B,8; " AXIS("b", "x", "1") "const h i64 2 2,8; op t Concat b,h axis=0; "
                                              "op y Reshape x,t; out y",
       NULL, 1, 1, 18 },
+    { "axes of one that are added",
+      "in x f32 B,S; " AXIS("b", "x", "0") "const h i64 3 1,1,-1; op t Concat b,h axis=0; "
+                                           "op y Reshape x,t; out y",
+      "Unsqueeze", 1, 1, 18 },
+    { "an axis of one that goes",
+      "in x f32 B,1,S; " AXIS("b", "x", "0") AXIS("s", "x", "2") "op t Concat b,s axis=0; "
+                                                                 "op y Reshape x,t; out y",
+      "Squeeze", 1, 1, 18 },
     { "two axes at other places",
       X AXIS("b", "x", "0") AXIS("s", "x", "1") "const h i64 1 8; op t Concat s,b,h axis=0; "
                                                 "op y Reshape x,t; out y",
@@ -103,6 +111,15 @@ static const struct fuse_case cases[] = {
       X AXIS("s", "x", "1") "const o i64 1 0; const a i64 1 1; op c Slice x,o,s,a; op y Exp c; "
                             "out y",
       NULL, 1, 1, 18 },
+    { "a Slice as long as the axis, from behind",
+      X AXIS("s", "x", "1") "op n Neg s; const e i64 1 9223372036854775807; const a i64 1 -2; "
+                            "op c Slice x,n,e,a; op y Exp c; out y",
+      NULL, 1, 1, 18 },
+    { "a Slice that may be shorter, from behind",
+      "in x f32 B,P+S,8; in z f32 B,S; " AXIS(
+          "s", "z", "1") "op n Neg s; const e i64 1 9223372036854775807; const a i64 1 1; "
+                         "op c Slice x,n,e,a; op y Exp c; op u Exp z; out y; out u",
+      "Slice", 1, 1, 18 },
     { "a Slice that turns around",
       X "const o i64 1 -1; const e i64 1 -9223372036854775807; const a i64 1 1; const m i64 1 -1; "
         "op c Slice x,o,e,a,m; op y Exp c; out y",
