@@ -193,6 +193,22 @@ static bool read_condition(const struct fuse *f, om_sv name, om_sv *cond, bool *
     return false;
 }
 
+/* A choice between two numbers: with such a mask no row of scores gives NaN. */
+static bool is_finite_choice(const struct fuse *f, om_sv name)
+{
+    const struct om_doc_node *const n = fz_made_by(f, name, "Where");
+    double a, b, tolerance;
+
+    return n && n->n_in == 3 && fz_scalar(f, n->in[1], &a, &tolerance) &&
+           fz_scalar(f, n->in[2], &b, &tolerance) && isfinite(a) && isfinite(b);
+}
+
+static bool needs_guard(const struct fuse *f, const struct fz_attention *a)
+{
+    return a->guarded && a->n_terms > 0 &&
+           !(a->n_terms == 1 && !a->terms[0].chosen && is_finite_choice(f, a->terms[0].name));
+}
+
 /* Rows without any key give zeros: then masks are finite, and such rows become zeros afterwards. */
 static int take_guarded(struct fuse *f, const struct fz_attention *a, struct masks *m, bool *fits)
 {
@@ -201,7 +217,7 @@ static int take_guarded(struct fuse *f, const struct fz_attention *a, struct mas
     bool fills_if;
     double fill;
 
-    *fits = a->n_terms == 0;
+    *fits = false;
     if (a->n_terms != 1 || a->terms[0].chosen || a->rows.len > 0 ||
         !read_condition(f, a->terms[0].name, &cond, &fills_if))
         return 0;
@@ -241,7 +257,7 @@ static int take_term(struct fuse *f, const struct fz_attention *a, const struct 
 static int take_masks(struct fuse *f, const struct fz_attention *a, struct masks *m, bool *fits)
 {
     *fits = true;
-    if (a->guarded)
+    if (needs_guard(f, a))
         return take_guarded(f, a, m, fits);
     for (size_t i = 0; i < a->n_terms && *fits; i++)
         OM_TRY(take_term(f, a, &a->terms[i], m, fits));

@@ -9,6 +9,7 @@ struct rotary {
     om_sv x;        /* [batch, heads, length, size] */
     om_sv cos, sin; /* [batch, length, size], as they are multiplied */
     bool negated;   /* of the sines the first half is negative, else that of the halves of x */
+    bool common;    /* to all texts */
     int64_t size;
 };
 
@@ -70,20 +71,33 @@ static bool is_exchanged(const struct fuse *f, om_sv name, om_sv x, int64_t size
 
 /* ---- tables ---- */
 
-/* name with an axis for the heads: [batch, length, size] to [batch, 1, length, size] */
-static bool for_heads(const struct fuse *f, om_sv name, const struct om_value *x, om_sv *table)
+static bool is_one(const struct fuse *f, om_dim d)
+{
+    int64_t v;
+
+    return om_dim_is_const(f->shapes->dims, d, &v) && v == 1;
+}
+
+/* [batch, length, size] with an axis for the heads, or [1, length, size] with one or without:
+ * *common, as all texts have the same rows. */
+static bool for_heads(const struct fuse *f, om_sv name, const struct om_value *x, om_sv *table,
+                      bool *common)
 {
     const struct om_doc_node *const n = fz_made_by(f, name, "Unsqueeze");
-    const struct om_value *const v = n ? fz_shape(f, n->in[0]) : NULL;
+    const struct om_value *v;
     int64_t axis[2];
     size_t len;
 
-    if (!v || v->rank != 3 || n->n_in != 2 || !fz_ints(f, n->in[1], axis, 2, &len) || len != 1 ||
-        (axis[0] != 1 && axis[0] != -3) || v->dims[0] != x->dims[0] || v->dims[1] != x->dims[2] ||
-        v->dims[2] != x->dims[3] || v->dtype != x->dtype)
+    if (n && (n->n_in != 2 || !fz_ints(f, n->in[1], axis, 2, &len) || len != 1 ||
+              (axis[0] != 1 && axis[0] != -3)))
         return false;
-    *table = n->in[0];
-    return true;
+    *table = n ? n->in[0] : name;
+    v = fz_shape(f, *table);
+    if (!v || v->rank != 3 || v->dims[1] != x->dims[2] || v->dims[2] != x->dims[3] ||
+        v->dtype != x->dtype)
+        return false;
+    *common = is_one(f, v->dims[0]);
+    return *common || (n && v->dims[0] == x->dims[0]);
 }
 
 /* Operators that may stand between the joining of the halves and the table. */
@@ -206,6 +220,8 @@ static om_sv row_numbers(struct fuse *f, om_sv table, const struct om_value *x)
 static bool read_products(const struct fuse *f, const struct om_doc_node *straight,
                           const struct om_doc_node *crossed, struct rotary *r)
 {
+    bool common;
+
     for (uint32_t i = 0; i < 2; i++)
         for (uint32_t k = 0; k < 2; k++) {
             const struct om_value *const x = fz_shape(f, straight->in[i]);
@@ -213,8 +229,8 @@ static bool read_products(const struct fuse *f, const struct om_doc_node *straig
             r->x = straight->in[i];
             if (x && x->rank == 4 && fz_last_dim(f, r->x, &r->size) &&
                 is_exchanged(f, crossed->in[k], r->x, r->size, &r->negated) &&
-                for_heads(f, straight->in[1 - i], x, &r->cos) &&
-                for_heads(f, crossed->in[1 - k], x, &r->sin))
+                for_heads(f, straight->in[1 - i], x, &r->cos, &r->common) &&
+                for_heads(f, crossed->in[1 - k], x, &r->sin, &common) && r->common == common)
                 return has_halves(f, r->cos, false) && has_halves(f, r->sin, !r->negated);
         }
     return false;
@@ -249,7 +265,10 @@ int fz_rotary(struct fuse *f, struct om_doc_node *n)
     if (cos.len == 0 || sin.len == 0)
         return fz_no_memory(f);
     in[0] = r.x;
-    in[1] = row_numbers(f, cos, x);
+    if (r.common) /* from the first row on */
+        OM_TRY(fz_add_ints(f, &(int64_t){ 0 }, 1, &in[1]));
+    else
+        in[1] = row_numbers(f, cos, x);
     in[2] = rows_of(f, cos, r.size / 2);
     in[3] = rows_of(f, sin, r.size / 2);
     if (in[1].len == 0 || in[2].len == 0 || in[3].len == 0)

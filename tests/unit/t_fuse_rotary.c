@@ -60,6 +60,14 @@ static const struct fuse_case cases[] = {
     { "a table for all texts",
       QUERIES
       "in g f32 1,S,2; op gg Concat g,g axis=-1; " TABLES FOR_HEADS SLICES TURNED SUM("q", "r"),
+      "RotaryEmbedding", 1, 2, 18 },
+    { "a table for all texts, without an axis for heads",
+      QUERIES "in g f32 1,S,2; op gg Concat g,g axis=-1; op cu Cos gg; op su Sin gg; " SLICES TURNED
+          SUM("q", "r"),
+      "RotaryEmbedding", 1, 2, 18 },
+    { "a table for every text, without an axis for heads",
+      QUERIES "in g f32 2,S,2; op gg Concat g,g axis=-1; op cu Cos gg; op su Sin gg; " SLICES TURNED
+          SUM("q", "r"),
       "RotaryEmbedding", 0, 2, 18 },
     { "a table for every head",
       QUERIES
