@@ -25,30 +25,15 @@ static bool is_random(const struct om_doc_node *n)
 static int hoist_constant(struct fuse *f, struct om_doc_node *n)
 {
     const struct om_doc_attr *const a = om_doc_attr(n, "value");
-    struct om_doc_tensor t, *kept;
+    struct om_doc_tensor t;
+    bool added;
 
     if (!fz_is(n, "", "Constant") || !a || n->n_out != 1 || fz_is_output(f, n->out[0]))
         return 0;
     OM_TRY(om_doc_attr_tensor(f->d, a, &t, f->err));
-    kept = om_doc_add_tensor(f->d, f->g);
-    if (!kept)
-        return fz_no_memory(f);
-    /* The message has another name, or none: only its elements are taken. */
-    if (t.message.ptr && !t.data) {
-        struct om_weight *const w = om_arena_alloc(f->d->arena, sizeof(*w));
-
-        if (!w)
-            return fz_no_memory(f);
-        if (om_doc_weight(f->d, &t, w, NULL) < 0) {
-            f->g->tensors.len--;
-            return 0;
-        }
-        w->name = n->out[0];
-        t.message = (om_sv){ NULL, 0 };
-        t.weight = w;
-    }
-    *kept = t;
-    kept->name = n->out[0];
+    OM_TRY(fz_add_tensor(f, &t, n->out[0], &added));
+    if (!added)
+        return 0;
     fz_kill(f, n);
     f->changes++;
     return 0;

@@ -46,6 +46,24 @@ static int clean_graph(void *user, struct om_doc_graph *g, struct om_error *err)
     return rc == 0 ? fz_resolve(f, g) : rc;
 }
 
+static int inline_graph(void *user, struct om_doc_graph *g, struct om_error *err)
+{
+    struct fuse *const f = user;
+    const size_t before = f->changes;
+    int rc = fz_enter(f, g);
+
+    (void)err;
+    for (size_t i = 0; i < g->nodes.len && rc == 0; i++)
+        rc = fz_inline_branch(f, &g->nodes.items[i]);
+    fz_leave(f);
+    if (rc < 0 || f->changes == before)
+        return rc;
+    OM_TRY(fz_merge(f, g));
+    OM_TRY(fz_resolve(f, g));
+    f->unsorted = true; /* by the names before */
+    return fz_merge(f, g);
+}
+
 /* What a rule leaves unused goes before the next one asks who uses what. */
 static int apply(struct fuse *f, struct om_doc_graph *g, fz_rule *rule)
 {
@@ -124,6 +142,7 @@ static int clean(struct fuse *f)
         om_doc_types_free(f->types);
         f->types = NULL;
         OM_TRY(om_doc_types_new(f->d, &f->types, f->err));
+        OM_TRY(om_doc_walk(f->d->graph, inline_graph, f, f->err));
         OM_TRY(om_doc_walk(f->d->graph, clean_graph, f, f->err));
         OM_TRY(fz_count_uses(f));
         fz_sweep(f, f->d->graph);

@@ -153,8 +153,11 @@ fz_rule fz_drop_neutral, fz_drop_choice, fz_drop_logic, fz_merge_casts; /* value
 fz_rule fz_piece_of_shape;                                              /* extents.c */
 /* n gives the same extents as a node before it; seen: theirs. */
 int fz_share_extents(struct fuse *f, struct om_map *seen, uint32_t at, struct om_doc_node *n);
-fz_rule fz_fold;      /* fold.c: its inputs are constants, and so is what it gives */
-fz_rule fz_unflatten; /* linear.c */
+fz_rule fz_fold;          /* fold.c: its inputs are constants, and so is what it gives */
+fz_rule fz_unflatten;     /* linear.c */
+fz_rule fz_inline_branch; /* branches.c */
+/* An initializer of g with the elements of t under a name; *added: its elements can be read. */
+int fz_add_tensor(struct fuse *f, const struct om_doc_tensor *t, om_sv name, bool *added);
 /* Of initializers with equal elements one stays. */
 int fz_share_tensors(struct fuse *f);
 fz_rule fz_layer_norm, fz_rms_norm, fz_skip_norm;

@@ -1,7 +1,32 @@
-/* src/fuse/tensors.c: initializers with equal elements. */
+/* src/fuse/tensors.c: initializers: under another name, and with equal elements. */
 #include "fuse/internal.h"
 
 #define ENDS ((size_t)32 << 10)
+
+int fz_add_tensor(struct fuse *f, const struct om_doc_tensor *t, om_sv name, bool *added)
+{
+    struct om_doc_tensor made = *t, *kept;
+
+    *added = false;
+    if (t->message.ptr && !t->data) { /* says another name, or none: only its elements are taken */
+        struct om_weight *const w = om_arena_alloc(f->d->arena, sizeof(*w));
+
+        if (!w)
+            return fz_no_memory(f);
+        if (om_doc_weight(f->d, t, w, NULL) < 0)
+            return 0;
+        w->name = name;
+        made.message = (om_sv){ NULL, 0 };
+        made.weight = w;
+    }
+    made.name = name;
+    kept = om_doc_add_tensor(f->d, f->g);
+    if (!kept)
+        return fz_no_memory(f);
+    *kept = made;
+    *added = true;
+    return 0;
+}
 
 /* The elements as they lie in the file or in memory. */
 static bool bytes_of(const struct fuse *f, const struct om_doc_tensor *t, om_sv *bytes)

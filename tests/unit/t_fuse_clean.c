@@ -235,6 +235,20 @@ static const struct fuse_case cases[] = {
       X "const s i64 2 300,300; const v f32 1,1 2; op c Expand v,s; const i i64 2 0,0; "
         "const e i64 2 1,8; op d Slice c,i,e; op y Add x,d; out y",
       "Expand", 1, 1, 18 },
+    { "a branch that is taken",
+      X "const c bool - 1; const z i64 1 0; op d Equal z,z; op e Squeeze d,z; op g Exp x; then; "
+        "op a Neg g; op k Abs a; give k; else; op b Relu g; give b; end r e; op y Exp r; out y",
+      NULL, 4, 1, 18 },
+    { "a branch that is taken, an output",
+      X "const c bool - 0; then; op a Neg x; give a; else; op b Relu x; give b; end r c; out r",
+      NULL, 1, 1, 18 },
+    { "two of them",
+      X "const c bool - 0; const d bool - 1; then; op a Neg x; give a; else; op b Relu x; give b; "
+        "end r c; then; op e Abs r; give e; else; op h Exp r; give h; end s d; op y Exp s; out y",
+      NULL, 3, 1, 18 },
+    { "a branch of which nothing is known",
+      X "in c bool -; then; op a Neg x; give a; else; op b Relu x; give b; end r c; out r", "If", 1,
+      1, 18 },
     { "in a branch",
       X "in c bool -; op e Exp x; then; const o f32 - 1; op a Mul e,o; op b Neg a; give b; "
         "else; " AXIS("b", "e", "0")
