@@ -450,6 +450,7 @@ static int64_t bucket_of(int64_t distance, int64_t buckets, int64_t most, bool b
     return first + OM_MIN(far, buckets - 1);
 }
 
+/* The table [buckets, heads] lies in memory head by head. */
 int om_ref_ms_RelativePositionBias(struct ref_call *c)
 {
     const struct ref_tensor *table = om_ref_in(c, 0);
@@ -471,7 +472,7 @@ int om_ref_ms_RelativePositionBias(struct ref_call *c)
             bucket_of(i % keys - i / keys % queries, table->dims[0], most, both_ways);
 
         ((float *)c->out[0].data)[i] =
-            ((const float *)table->data)[at * dims[1] + i / keys / queries];
+            ((const float *)table->data)[i / keys / queries * table->dims[0] + at];
     }
     return 0;
 }

@@ -2,7 +2,8 @@
  *
  * tests/data/refops.safetensors holds models of one or a few operators with inputs and outputs:
  * NAME|model (the file's bytes), NAME|i|INPUT, NAME|o|OUTPUT. Those under onnx/ are the cases that
- * the onnx package makes for its operators, those under ort/ were recorded with ONNX Runtime. */
+ * the onnx package makes for its operators, those under ort/ were recorded with ONNX Runtime, those
+ * under torch/, of operators that it runs on GPUs alone, with PyTorch. */
 #include <math.h>
 
 #include "base/half.h"
