@@ -94,6 +94,8 @@ int om_quant_split_gemms(struct om_quant_job *j);
 int32_t om_quant_onnx_type(enum om_quant_type t);
 int om_quant_dynamic(struct om_quant_job *j);
 int om_quant_weight_only(struct om_quant_job *j);
+/* Query, key and value of GroupQueryAttention from one product where they were three (pack.c). */
+int om_quant_pack_products(struct om_quant_job *j);
 int om_quant_float16(struct om_quant_job *j);
 int om_quant_static(struct om_quant_job *j);
 int om_quant_qlinear(struct om_quant_job *j); /* static, QOperator */

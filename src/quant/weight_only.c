@@ -411,6 +411,8 @@ int om_quant_weight_only(struct om_quant_job *j)
 
     if (rc == 0)
         rc = om_doc_walk(j->doc->graph, visit, &x, j->err);
+    if (rc == 0)
+        rc = om_quant_pack_products(j);
     om_map_release(&x.done);
     free(x.packs);
     return rc;
