@@ -474,23 +474,26 @@ static bool is_shared(const struct fuse *f, const struct fz_heads *h)
     return h->split.len > 0 && fz_uses(f, h->split) > h->uses;
 }
 
-/* The rotation is made before the heads are split. */
+/* The rotation is made before the heads are split; others may read it afterwards. */
 static int flatten_rotary(struct fuse *f, struct fz_heads *h, int64_t heads)
 {
-    struct om_doc_node *const n = h->rotary;
-    om_sv name;
+    const struct om_doc_node *const was = h->rotary;
+    om_sv in[4];
+    struct om_doc_node *n;
 
-    if (!n)
+    if (!was)
         return 0;
-    name = fz_name(f, n->out[0], "flat");
-    if (name.len == 0 || !om_doc_put_int(f->d, n, "num_heads", heads))
+    memcpy(in, was->in, sizeof(in));
+    in[0] = h->flat;
+    n = fz_add(f, MS, "RotaryEmbedding", in, 4, fz_name(f, was->out[0], "flat"));
+    if (!n)
         return fz_no_memory(f);
-    fz_use(f, n->in[0], -1);
-    fz_use(f, h->flat, 1);
-    n->in[0] = h->flat;
-    h->flat = name;
-    n->n_out = 0;
-    return fz_put_output(f, n, 0, name);
+    n->attrs = om_arena_copy(f->d->arena, was->attrs, was->n_attrs * sizeof(*n->attrs));
+    if (!n->attrs && was->n_attrs > 0)
+        return fz_no_memory(f);
+    n->n_attrs = was->n_attrs;
+    h->flat = n->out[0];
+    return om_doc_put_int(f->d, n, "num_heads", heads) ? 0 : fz_no_memory(f);
 }
 
 static bool wants_present(const struct fuse *f, const struct fz_attention *a)
@@ -521,6 +524,29 @@ static int can_be_flat(struct fuse *f, const struct fz_attention *a, const struc
     return 0;
 }
 
+/* The same parts, of the product alone; others may read those of the sum. */
+static int split_product(struct fuse *f, struct fz_attention *a, const struct om_doc_node *split,
+                         om_sv product)
+{
+    const om_sv in[] = { product, split->n_in > 1 ? split->in[1] : no_name() };
+    struct om_doc_node *const n =
+        fz_add(f, "", "Split", in, split->n_in, fz_name(f, product, "part"));
+    om_sv *const flat[] = { &a->q.flat, &a->k.flat, &a->v.flat };
+
+    if (!n)
+        return fz_no_memory(f);
+    n->attrs = split->attrs;
+    n->n_attrs = split->n_attrs;
+    for (uint32_t i = 0; i < 3; i++) {
+        *flat[i] = i == 0 ? n->out[0] : fz_name(f, product, "part");
+        if (flat[i]->len == 0)
+            return fz_no_memory(f);
+        if (i > 0)
+            OM_TRY(fz_put_output(f, n, i, *flat[i]));
+    }
+    return 0;
+}
+
 /* The products without their biases, which the operator adds. */
 static int take_biases(struct fuse *f, struct fz_attention *a, om_sv base, om_sv *bias)
 {
@@ -535,15 +561,10 @@ static int take_biases(struct fuse *f, struct fz_attention *a, om_sv base, om_sv
     if (a->q.rotary || a->k.rotary || a->value_size != a->size)
         return 0;
     if (split) {
-        if (!read_bias(f, split->in[0], &p[0]) || fz_uses(f, flat[0]) != 1 ||
-            fz_uses(f, flat[1]) != 1 || fz_uses(f, flat[2]) != 1 ||
-            p[0].bias->dims[0] != 3 * widths[0])
+        if (!read_bias(f, split->in[0], &p[0]) || p[0].bias->dims[0] != 3 * widths[0])
             return 0;
         *bias = p[0].bias_name;
-        fz_use(f, split->in[0], -1);
-        fz_use(f, p[0].product, 1);
-        split->in[0] = p[0].product;
-        return 0;
+        return split_product(f, a, split, p[0].product);
     }
     for (uint32_t i = 0; i < 3; i++) {
         p[i] = (struct projection){ .bias = NULL };
@@ -603,7 +624,9 @@ static int multi_head(struct fuse *f, struct om_doc_node *n, struct fz_attention
     OM_TRY(put_attrs(f, made, a, m));
     if (present && a->k.split.len > 0)
         OM_TRY(give(f, made, 1, a->k.split));
-    return present && a->v.split.len > 0 ? give(f, made, 2, a->v.split) : 0;
+    if (!present || a->v.split.len == 0 || om_sv_eq(a->v.split, a->k.split))
+        return 0;
+    return give(f, made, 2, a->v.split);
 }
 
 /* ---- the rule ---- */

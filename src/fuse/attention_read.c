@@ -349,5 +349,9 @@ bool fz_read_attention(const struct fuse *f, const struct om_doc_node *n, struct
     if (!fz_is(n, "", "Reshape") || n->n_in != 2 || !joins_last(f, n))
         return false;
     turn = fz_made_by(f, n->in[0], "Transpose");
-    return fz_has_perm(turn, swap_heads) && is_once(f, n->in[0]) && read_rows(f, turn->in[0], a);
+    if (!fz_has_perm(turn, swap_heads) || !is_once(f, n->in[0]) || !read_rows(f, turn->in[0], a))
+        return false;
+    if (om_sv_eq(a->k.split, a->v.split)) /* the keys are the values */
+        a->k.uses = a->v.uses = a->k.uses + a->v.uses;
+    return true;
 }

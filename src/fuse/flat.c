@@ -20,6 +20,7 @@ struct rows {
     om_sv name, wide; /* with two axes, with three */
     uint32_t seen;    /* uses that can do with wide */
     int64_t width;
+    om_dim lead[2]; /* the axes that were taken away */
 };
 
 struct flat {
@@ -92,14 +93,15 @@ static bool is_one_of(const struct om_doc_node *n, const char *const *list, size
     return false;
 }
 
-/* Another summand or factor: rows, too, or one for all of them. */
-static bool is_beside(const struct flat *x, om_sv name)
+/* Another summand or factor: rows of the same axes, or one for all of them. */
+static bool is_beside(const struct flat *x, om_sv name, const om_dim *lead)
 {
     const struct om_value *const v = fz_shape(x->f, name);
+    const struct rows *const r = find_rows(x, name);
     int64_t one;
 
-    if (find_rows(x, name))
-        return true;
+    if (r)
+        return r->lead[0] == lead[0] && r->lead[1] == lead[1];
     return v && (v->rank < 2 || (v->rank == 2 && is_width(x->f, v->dims[0], &one) && one == 1));
 }
 
@@ -142,15 +144,25 @@ static bool is_gemm(const struct flat *x, const struct om_doc_node *n)
            (n->n_in < 3 || n->in[2].len == 0 || fz_is_row(f, n->in[2], n->out[0]));
 }
 
+/* The axes of the rows that n reads. */
+static const om_dim *lead_of(const struct flat *x, const struct om_doc_node *n)
+{
+    for (uint32_t i = 0; i < n->n_in; i++)
+        if (find_rows(x, n->in[i]))
+            return find_rows(x, n->in[i])->lead;
+    return NULL;
+}
+
 static bool is_spread(const struct flat *x, const struct om_doc_node *n)
 {
+    const om_dim *const lead = lead_of(x, n);
     int64_t axis;
 
     if (is_one_of(n, pointwise, OM_COUNT(pointwise)))
         return n->n_in == 1 && n->n_out == 1;
     if (is_one_of(n, binary, OM_COUNT(binary)))
-        return n->n_in == 2 && n->domain.len == 0 && is_beside(x, n->in[0]) &&
-               is_beside(x, n->in[1]);
+        return n->n_in == 2 && n->domain.len == 0 && is_beside(x, n->in[0], lead) &&
+               is_beside(x, n->in[1], lead);
     if (is_one_of(n, norms, OM_COUNT(norms)))
         return fz_int(n, "axis", om_sv_is(n->op, "Split") ? 0 : -1, &axis) &&
                (axis == -1 || axis == 1);
@@ -163,10 +175,10 @@ static bool is_spread(const struct flat *x, const struct om_doc_node *n)
 
 /* ---- looking ---- */
 
-static int add_rows(struct flat *x, om_sv name)
+static int add_rows(struct flat *x, om_sv name, const om_dim *lead)
 {
     const struct om_value *const v = fz_shape(x->f, name);
-    struct rows r = { .name = name, .wide = { "", 0 } };
+    struct rows r = { .name = name, .wide = { "", 0 }, .lead = { lead[0], lead[1] } };
 
     if (name.len == 0 || !v || v->rank != 2 || !is_width(x->f, v->dims[1], &r.width))
         return 1;
@@ -189,17 +201,10 @@ static bool gives_rows(const struct fuse *f, const struct om_doc_node *n)
     return n->n_out > 0;
 }
 
-static bool reads_rows(const struct flat *x, const struct om_doc_node *n)
-{
-    for (uint32_t i = 0; i < n->n_in; i++)
-        if (find_rows(x, n->in[i]))
-            return true;
-    return false;
-}
-
 /* Rows of the outermost graph that a branch reads. */
 static int add_outer(struct flat *x, const struct om_doc_node *n)
 {
+    const struct om_value *v;
     uint32_t at;
     int rc;
 
@@ -207,7 +212,8 @@ static int add_outer(struct flat *x, const struct om_doc_node *n)
         if (find_rows(x, n->in[i]) || !om_map_get(&x->f->wide_of, n->in[i], &at) ||
             !fz_is_outer(x->f, n->in[i]))
             continue;
-        rc = add_rows(x, n->in[i]);
+        v = fz_shape(x->f, x->f->wide[at]);
+        rc = v && v->rank == 3 ? add_rows(x, n->in[i], v->dims) : 1;
         if (rc < 0)
             return rc;
         if (rc == 0)
@@ -235,18 +241,23 @@ static int keep_outer(struct flat *x)
 static int look_at_node(struct flat *x, size_t i)
 {
     const struct om_doc_node *const n = &x->f->g->nodes.items[i];
-    bool reads;
+    const om_dim *lead;
+    om_dim axes[2];
 
     if (n->n_in == 0 || n->n_out == 0)
         return 0;
     OM_TRY(add_outer(x, n));
-    reads = reads_rows(x, n);
-    if (reads && is_sink(x->f, n))
+    lead = lead_of(x, n);
+    if (lead && is_sink(x->f, n))
         x->kinds[i] = SINK;
-    else if (reads && is_spread(x, n) && gives_rows(x->f, n))
+    else if (lead && is_spread(x, n) && gives_rows(x->f, n))
         x->kinds[i] = SPREAD;
     else if (is_source(x->f, n))
         x->kinds[i] = SOURCE;
+    if (x->kinds[i] == SOURCE)
+        lead = fz_shape(x->f, n->in[0])->dims;
+    if (lead) /* the rows move when some are added */
+        memcpy(axes, lead, sizeof(axes));
     for (uint32_t k = 0; k < n->n_in && (x->kinds[i] == SINK || x->kinds[i] == SPREAD); k++) {
         struct rows *const r = find_rows(x, n->in[k]);
 
@@ -254,7 +265,7 @@ static int look_at_node(struct flat *x, size_t i)
             r->seen++;
     }
     for (uint32_t k = 0; k < n->n_out && (x->kinds[i] == SOURCE || x->kinds[i] == SPREAD); k++) {
-        const int rc = add_rows(x, n->out[k]);
+        const int rc = add_rows(x, n->out[k], axes);
 
         if (rc < 0)
             return rc;

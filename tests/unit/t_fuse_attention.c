@@ -194,6 +194,20 @@ static const struct fuse_case cases[] = {
       "in x f32 B,S,8; const fl i64 2 -1,8; op xf Reshape x,fl; weight w f32 8,8; op b Gemm xf,w; "
       "const ax i64 1 0; op y ReduceSum b,ax keepdims=0; out y",
       "Reshape", 1, 2, 18 },
+    { "rows of texts the other way round",
+      "in x f32 B,S,8; in z f32 S,B,8; const fl i64 2 -1,8; op xf Reshape x,fl; op zf Reshape "
+      "z,fl; "
+      "weight w f32 8,8; op g Gemm xf,w; op y Add g,zf; out y",
+      "Add", 1, 2, 18 },
+    { "keys that are the values",
+      "in x f32 B,S,8; " WEIGHTS
+      "op q1 MatMul x,wq; op k1 MatMul x,wk; const sp i64 4 0,0,2,4; op q2 Reshape q1,sp; op q3 "
+      "Transpose q2 perm=[0,2,1,3]; op k2 Reshape k1,sp; op k3 Transpose k2 perm=[0,2,3,1]; op v3 "
+      "Transpose k2 perm=[0,2,1,3]; " SCORES END("a1"),
+      "Attention", 1, 2, 18 },
+    { "packed, with a past, and keys that others read",
+      PACKED("q1,k1,v1") SPLIT("[0,2,1,3]") PAST PAST_SCORES PAST_END("a1") "; op h Exp k2; out h",
+      "MultiHeadAttention", 1, 2, 18 },
     { "old operators", INPUT HEADS SCORES END("a1"), "Attention", 1, 2, 14 },
 };
 
