@@ -89,6 +89,7 @@ static struct om_lower_opts lower_opts(const struct om_job *job)
                !c->disable_attention) {
         o.target = OM_LOWER_FUSED;
         o.multi_head = c->use_multi_head_attention;
+        o.keep_axes = !c->disable_skip_layer_norm; /* sums that are fused take the bias as well */
         if (c->no_attention_mask)
             o.mask = OM_LOWER_MASK_NONE;
         else if (c->use_mask_index)

@@ -157,6 +157,29 @@ static int unflatten_graph(void *user, struct om_doc_graph *g, struct om_error *
     return apply(user, g, fz_unflatten);
 }
 
+static int find_attention(void *user, struct om_doc_graph *g, struct om_error *err)
+{
+    bool *const found = user;
+
+    (void)err;
+    for (size_t i = 0; i < g->nodes.len; i++)
+        *found = *found || fz_is(&g->nodes.items[i], "com.microsoft", "Attention") ||
+                 fz_is(&g->nodes.items[i], "com.microsoft", "MultiHeadAttention");
+    return 0;
+}
+
+/* Attention that came fused, beside sums that stay apart: nothing needs other axes than layers
+ * have, and a Gemm on rows is faster than a product and a sum (figures: lower/packed_attention.c).
+ */
+static bool keeps_rows(const struct fuse *f)
+{
+    bool fused = false;
+
+    if (f->config->disable_skip_layer_norm)
+        om_doc_walk(f->d->graph, find_attention, &fused, NULL);
+    return fused;
+}
+
 /* Layers in the form that patterns have. */
 static int prepare(struct fuse *f)
 {
@@ -169,7 +192,7 @@ static int prepare(struct fuse *f)
 static int fuse(struct fuse *f)
 {
     OM_TRY(om_doc_walk(f->d->graph, fuse_parts, f, f->err));
-    if (!f->config->disable_attention) {
+    if (!f->config->disable_attention && !keeps_rows(f)) {
         OM_TRY(om_doc_walk(f->d->graph, spread_rows, f, f->err));
         fz_sweep(f, f->d->graph);
         OM_TRY(clean(f));
@@ -195,7 +218,7 @@ static int finish(struct fuse *f)
 static int run(struct fuse *f)
 {
     OM_TRY(clean(f));
-    if (f->config->enable_transformers_specific_optimizations)
+    if (f->config->enable_transformers_specific_optimizations && !keeps_rows(f))
         OM_TRY(prepare(f));
     f->fused = 0;
     if (f->config->enable_transformers_specific_optimizations)

@@ -180,7 +180,7 @@ int om_lower(const struct om_graph *g, const struct om_lower_opts *opts, struct 
     l.rw.made = lower_made;
     l.rw.use = lower_use;
     rc = lo_layout_init(&l, err);
-    if (rc == 0 && attention_fuses(&l)) {
+    if (rc == 0 && opts->keep_axes && attention_fuses(&l)) {
         l.linear = OM_LINEAR_MATMUL;
         rc = lo_layout_init(&l, err);
     }

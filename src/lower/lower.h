@@ -22,7 +22,7 @@ enum om_lower_target {
      * in one buffer: nothing else reads them, and no extent comes from their axes. */
     OM_LOWER_GROUPED,
     /* Encoders and encoder-decoders attend with Attention or MultiHeadAttention of com.microsoft.
-     * Where they do, activations keep their axes: linear layers are a MatMul and an Add. */
+     */
     OM_LOWER_FUSED
 };
 
@@ -39,6 +39,8 @@ struct om_lower_opts {
     enum om_lower_target target;
     /* of OM_LOWER_FUSED: */
     bool multi_head; /* MultiHeadAttention also where Attention would do */
+    bool
+        keep_axes; /* where attention is fused, linear layers are a MatMul and an Add on all axes */
     enum om_lower_mask mask;
 };
 

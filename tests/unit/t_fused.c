@@ -184,11 +184,13 @@ static void set_tokens(const struct om_graph *g, struct om_tensor *inputs, enum 
 }
 
 static void check_case(struct test *t, const struct fused_case *k, struct om_arena *a,
-                       const struct om_graph *g, const char *sizes)
+                       const struct om_graph *g, const char *sizes, bool keep_axes)
 {
-    const struct om_lower_opts opts = {
-        .opset = 18, .target = OM_LOWER_FUSED, .multi_head = k->multi_head, .mask = k->mask
-    };
+    const struct om_lower_opts opts = { .opset = 18,
+                                        .target = OM_LOWER_FUSED,
+                                        .multi_head = k->multi_head,
+                                        .keep_axes = keep_axes,
+                                        .mask = k->mask };
     struct om_error err = OM_ERROR_INIT;
     struct om_tensor *inputs = graph_inputs(t, a, g, om_arena_str(a, om_sv_str(sizes)));
     struct om_tensor *want = NULL, *got = NULL;
@@ -224,7 +226,7 @@ static void numbers(struct test *t)
 
             test_case(t, "%s: %s", sizes[k], cases[i].text);
             if (g)
-                check_case(t, &cases[i], &a, g, sizes[k]);
+                check_case(t, &cases[i], &a, g, sizes[k], i % 2 == k % 2);
             om_graph_free(g);
             om_arena_release(&a);
         }
@@ -260,7 +262,7 @@ static void weights(struct test *t)
 /* Tables that are looked up in are not transposed for the product with them. */
 static void tables(struct test *t)
 {
-    const struct om_lower_opts opts = { .opset = 18, .target = OM_LOWER_FUSED };
+    const struct om_lower_opts opts = { .opset = 18, .target = OM_LOWER_FUSED, .keep_axes = true };
     struct om_arena a = OM_ARENA_INIT((size_t)64 << 20);
     struct om_graph *g =
         graph_text(t, &a,
