@@ -220,7 +220,7 @@ static int do_split(struct om_marks *x, const struct om_doc_node *n)
 {
     OM_TRY(mark_activation(x, input(n, 0)));
     for (uint32_t i = 0; i < n->n_out && !keeps_outputs(x, n); i++)
-        OM_TRY(mark_shared(x, n->out[i], n->in[0]));
+        OM_TRY(mark_shared(x, n->out[i], input(n, 0)));
     return 0;
 }
 
@@ -249,7 +249,7 @@ static int do_pad(struct om_marks *x, const struct om_doc_node *n)
         return 0;
     if ((mode && !om_doc_attr_is(mode, "constant")) || input(n, 2).len == 0 ||
         (scalar_of(x, n->in[2], &value) && value == 0))
-        return mark_shared(x, n->out[0], n->in[0]);
+        return mark_shared(x, n->out[0], input(n, 0));
     return mark_outputs(x, n);
 }
 
@@ -275,8 +275,8 @@ static int do_clip(struct om_marks *x, const struct om_doc_node *n)
 {
     if (!is_marked(x, input(n, 0)))
         return 0;
-    if (!x->j->config->activations_symmetric && clamps_around_zero(x, n) &&
-        om_ranges_readers(x->ranges, x->g, n->in[0]) == 1 &&
+    if (!x->j->config->activations_symmetric && om_marks_find(x, n->in[0]) &&
+        clamps_around_zero(x, n) && om_ranges_readers(x->ranges, x->g, n->in[0]) == 1 &&
         om_map_get(&x->makers, n->in[0], NULL)) {
         x->removed[n - x->g->nodes.items] = true;
         om_marks_find(x, n->in[0])->gone = true;

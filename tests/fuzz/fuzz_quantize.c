@@ -87,5 +87,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     config.method = OM_QUANT_FLOAT16;
     config.convert_io = size % 2 != 0;
     quantize(&config);
+    /* Up to the calibration, which ONNX Runtime would run. */
+    setenv("OPTIMUM_ORT_LIBRARY", "/nowhere", 1);
+    FUZZ_CHECK(om_quant_preset_static(size % 2 != 0 ? "avx2" : "tensorrt", &config, NULL) == 0);
+    config.float_output_operators = size % 3 != 0 ? config.float_output_operators : NULL;
+    config.operators_to_quantize = size % 5 != 0 ? NULL : config.operators_to_quantize;
+    config.format = size % 7 == 0 ? OM_QUANT_QOPERATOR : OM_QUANT_QDQ;
+    quantize(&config);
     return 0;
 }
