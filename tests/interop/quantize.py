@@ -206,6 +206,46 @@ def write_convolutions(directory):
     return file
 
 
+def decoder_feed(file, cached):
+    """Inputs of a merged decoder: the first step, or one more token."""
+    rng = np.random.default_rng(3)
+    feed = {}
+    for i in onnx.load(file, load_external_data=False).graph.input:
+        shape = []
+        for d in i.type.tensor_type.shape.dim:
+            parts = d.dim_param.split(" + ")
+            kinds = [(p.isdigit() and int(p)) or ("batch" in p and 1) or ("past" in p and "encoder" not in p and cached * 5) or
+                     ("encoder" in p and 7) or ("past" not in p and (1 if cached else 6)) or 0 for p in parts]
+            shape.append(d.dim_value or sum(kinds))
+        kind = i.type.tensor_type.elem_type
+        if kind == onnx.TensorProto.BOOL:
+            feed[i.name] = np.full(shape, cached)
+        elif kind == onnx.TensorProto.FLOAT:
+            feed[i.name] = (rng.standard_normal(shape) * 0.3).astype(np.float32)
+        else:
+            feed[i.name] = np.ones(shape, np.int64) if "mask" in i.name else rng.integers(0, 90, shape)
+    return feed
+
+
+def static_branches(task, preset, directory):
+    """Both branches of a merged decoder are quantized, and give about what they gave."""
+    directory = pathlib.Path(directory)
+    export(checkpoint(task, directory), directory / "onnx", "--task", f"{task.split('/')[1]}-with-past", "--decoder", "merged")
+    run_cli("--onnx_model", directory / "onnx", f"--{preset}", "--static", "-o", directory / "out")
+    files = directory / "onnx/decoder_model_merged.onnx", directory / "out/decoder_model_merged_quantized.onnx"
+    onnx.checker.check_model(str(files[1]))
+    nodes, _ = contents(files[1])
+    for branch in "then_branch", "else_branch":
+        assert any(n.op_type == "QuantizeLinear" and scope.endswith(branch) for (scope, _), n in nodes.items()), branch
+    worst = 0
+    for cached in False, True:
+        feed = decoder_feed(files[0], cached)
+        was, now = (onnxruntime.InferenceSession(str(f), providers=["CPUExecutionProvider"]).run(None, feed) for f in files)
+        worst = max(worst, *(float(np.linalg.norm(a - b) / max(np.linalg.norm(a), 1e-6)) for a, b in zip(was, now) if a.size))
+    assert worst < 0.15, f"relative difference {worst:.3f}"
+    return f"relative difference {worst:.3f}"
+
+
 def static_embeddings(model, preset, least):
     """MiniLM calibrated on texts through its tokenizer."""
     recorded = DATA / "real/all-MiniLM-L6-v2/texts.json"
@@ -366,6 +406,10 @@ def main(minilm):
                 with scratch() as work:
                     report.check(f"static, {file.parent.name} {file.name}, {name}", static_against_optimum, file,
                                  static_config("avx512_vnni", changes=changes), work)
+    for task in ("t5/text2text-generation", "bart/text2text-generation"):
+        for preset in ("avx512_vnni", "tensorrt"):
+            with scratch() as work:
+                report.check(f"static, {task}, merged decoder, {preset}", static_branches, task, preset, work)
     for preset, least in (("avx2", 0.99), ("avx512_vnni", 0.99), ("tensorrt", 0.98)):
         report.check(f"MiniLM {preset}, static, calibrated on texts", static_embeddings, minilm, preset, least)
     for bits in (4, 8):
