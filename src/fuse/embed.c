@@ -108,7 +108,7 @@ static bool is_counted(const struct fuse *f, om_sv name)
     const struct om_doc_node *n = fz_made_by(f, name, "Unsqueeze");
 
     if (n)
-        return is_counted(f, n->in[0]);
+        name = n->in[0];
     n = fz_made_by(f, name, "Range");
     if (n)
         return n->n_in == 3 && is_number(f, n, 0, 0) && is_number(f, n, 2, 1);

@@ -2,6 +2,8 @@
  * or where two of them do the work of one. */
 #include "fuse/internal.h"
 
+#define CHAIN_MAX 16 /* views of views; in a broken file they may go in circles */
+
 /* Only the shape changes; elements and their order stay. */
 static const char *const view_ops[] = { "Reshape", "Squeeze", "Unsqueeze", "Flatten" };
 
@@ -276,10 +278,11 @@ static bool says_all(const struct fuse *f, const struct om_doc_node *n)
 int fz_merge_views(struct fuse *f, struct om_doc_node *n)
 {
     const struct om_doc_node *up;
+    int steps = 0;
 
     if (!is_view(n))
         return 0;
-    for (up = view_by(f, n->in[0]); up; up = view_by(f, up->in[0]))
+    for (up = view_by(f, n->in[0]); up && steps < CHAIN_MAX; up = view_by(f, up->in[0]), steps++)
         if (fz_same_shape(f, up->in[0], n->out[0]))
             return fz_drop(f, n, up->in[0]);
     up = view_by(f, n->in[0]);
