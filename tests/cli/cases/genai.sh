@@ -16,3 +16,6 @@ ls no 2>&1
 # the next export into the directory is another model's
 status $CLI export onnx -q --no-validation -m ck --task text-generation-with-past out
 ls out
+# layers that are quantized already; query, key and value are one product
+status $CLI export onnx -q --no-validation -m "$GOLDENS/../checkpoints/packed-gptq" --task text-generation-with-past --genai gptq
+$CLI inspect gptq/model.onnx | grep com.microsoft
