@@ -129,10 +129,14 @@ static int run(const char *path, struct om_arena *a, struct om_tensor **out, siz
     const struct om_ref_model_opts opts = { .max_bytes = 64u << 20 };
     struct om_ref_model *m;
     struct om_doc *d;
+    int rc;
 
     OM_TRY(om_doc_open(a, path, &d, err));
-    OM_TRY(om_ref_model_new(d, &m, err));
-    return om_ref_model_run(m, &in, 1, &opts, a, out, n, err);
+    rc = om_ref_model_new(d, &m, err);
+    if (rc == 0)
+        rc = om_ref_model_run(m, &in, 1, &opts, a, out, n, err);
+    om_doc_close(d);
+    return rc;
 }
 
 static double relative(const struct om_tensor *was, const struct om_tensor *now)
